@@ -1,0 +1,139 @@
+/**
+ * The operations that models are written in: tfjs's where they are good, ours with their own gradient where tfjs's are
+ * slow, wrong or missing. All work eagerly and inside `jit`.
+ */
+import { attr, runOp, type Tensor, tf } from "../runtime/index.ts";
+
+type GradientFunction = (dy: Tensor, saved: Tensor[]) => Tensor | Tensor[];
+type Save = (tensors: Tensor[]) => void;
+
+/** tf.customGrad with the types that this file needs. */
+function withGradient(
+  inputs: Tensor[],
+  f: (inputs: Tensor[], save: Save) => { value: Tensor; gradFunc: GradientFunction },
+): Tensor {
+  const op = tf.customGrad(((...args: unknown[]) => {
+    const save = args[args.length - 1] as Save;
+    return f(args.slice(0, -1) as Tensor[], save);
+  }) as never);
+  return op(...(inputs as never[])) as Tensor;
+}
+
+/** y = x W^T + b. x [..., in], weight [out, in] (PyTorch's layout), bias [out] -> [..., out]. */
+export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor {
+  const [out, inner] = weight.shape;
+  const flat = x.reshape([-1, inner]);
+  const y = tf.matMul(flat as never, weight as never, false, true) as Tensor;
+  const shaped = y.reshape([...x.shape.slice(0, -1), out]);
+  return bias === null ? shaped : tf.add(shaped, bias);
+}
+
+/** Rows of a table. weight [N, D], ids int32 [...] -> [..., D]. */
+export function embedding(weight: Tensor, ids: Tensor): Tensor {
+  const [rows, dim] = weight.shape;
+  return withGradient([weight], ([table]) => ({
+    value: gatherRows(table, ids),
+    gradFunc: (dy) => segmentSum(dy.reshape([-1, dim]), ids.reshape([-1]), rows),
+  }));
+}
+
+/** Rows of `table` [N, ...] by int32 `ids` [...], without tfjs's check of the indices, which would read their values. */
+export function gatherRows(table: Tensor, ids: Tensor): Tensor {
+  const attrs = {
+    Tparams: attr.type(table.dtype as "float32"),
+    Tindices: attr.type("int32"),
+    Taxis: attr.type("int32"),
+    batch_dims: attr.int(0),
+  };
+  return runOp("GatherV2", [table, ids, tf.scalar(0, "int32")], attrs)[0];
+}
+
+/** Sums rows [N, D] that share an id [N] into [segments, D]. */
+export function segmentSum(rows: Tensor, ids: Tensor, segments: number): Tensor {
+  const attrs = { T: attr.type("float32"), Tindices: attr.type("int32"), Tnumsegments: attr.type("int32") };
+  return runOp("UnsortedSegmentSum", [rows, ids, tf.scalar(segments, "int32")], attrs)[0];
+}
+
+/** (x - mean) / sqrt(var + eps) * gamma + beta over the last axis, of size D. */
+export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon = 1e-5): Tensor {
+  return withGradient([x, gamma, beta], ([input, scale, shift], save) => {
+    const mean = tf.mean(input, -1, true);
+    const centred = tf.sub(input, mean);
+    const rstd = tf.rsqrt(tf.add(tf.mean(tf.square(centred), -1, true), epsilon));
+    const normal = tf.mul(centred, rstd);
+    save([normal, rstd, scale]);
+    return {
+      value: tf.add(tf.mul(normal, scale), shift),
+      gradFunc: (dy, [n, r, g]) => {
+        const dn = tf.mul(dy, g);
+        const dx = tf.mul(
+          r,
+          tf.sub(tf.sub(dn, tf.mean(dn, -1, true)), tf.mul(n, tf.mean(tf.mul(dn, n), -1, true))),
+        );
+        const dim = x.shape[x.shape.length - 1];
+        const dGamma = tf.sum(tf.mul(dy, n).reshape([-1, dim]), 0);
+        const dBeta = tf.sum(dy.reshape([-1, dim]), 0);
+        return [dx, dGamma, dBeta];
+      },
+    };
+  });
+}
+
+/** x / sqrt(mean(x^2) + eps) * gamma over the last axis (T5's norm: no mean, no bias). */
+export function rmsNorm(x: Tensor, gamma: Tensor, epsilon = 1e-6): Tensor {
+  const rstd = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon));
+  return tf.mul(tf.mul(x, rstd), gamma);
+}
+
+/** x Phi(x), with the exact error function; d/dx = Phi(x) + x phi(x). */
+export function gelu(x: Tensor): Tensor {
+  return withGradient([x], ([input], save) => {
+    const cdf = tf.mul(tf.add(tf.erf(tf.mul(input, Math.SQRT1_2)), 1), 0.5);
+    save([input, cdf]);
+    return {
+      value: tf.mul(input, cdf),
+      gradFunc: (dy, [v, c]) => {
+        const density = tf.mul(tf.exp(tf.mul(tf.square(v), -0.5)), 1 / Math.sqrt(2 * Math.PI));
+        return tf.mul(dy, tf.add(c, tf.mul(v, density)));
+      },
+    };
+  });
+}
+
+/** Softmax over the last axis, with the gradient y (dy - sum(dy y)). */
+export function softmax(x: Tensor): Tensor {
+  return withGradient([x], ([logits], save) => {
+    const y = runOp("Softmax", [logits], { T: attr.type("float32") })[0];
+    save([y]);
+    return {
+      value: y,
+      gradFunc: (dy, [p]) => tf.mul(p, tf.sub(dy, tf.sum(tf.mul(dy, p), -1, true))),
+    };
+  });
+}
+
+/**
+ * softmax(q k^T / sqrt(headDim) + bias) v.
+ * q [B, H, S, Dh], k and v [B, H, L, Dh], bias null or broadcastable to [B, H, S, L] -> [B, H, S, Dh].
+ * `scale` replaces 1 / sqrt(headDim) (T5 uses 1).
+ */
+export function attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | null, scale?: number): Tensor {
+  const headDim = q.shape[q.shape.length - 1];
+  const scaled = tf.mul(q, scale ?? 1 / Math.sqrt(headDim));
+  const scores = tf.matMul(scaled as never, k as never, false, true) as Tensor;
+  const weights = softmax(bias === null ? scores : tf.add(scores, bias));
+  return tf.matMul(weights as never, v as never) as Tensor;
+}
+
+/** Cross entropy of every row. logits [N, C], labels int32 [N] -> [N], in nats. */
+export function softmaxCrossEntropy(logits: Tensor, labels: Tensor): Tensor {
+  const attrs = { T: attr.type("float32"), Tlabels: attr.type("int32") };
+  return withGradient([logits], ([input], save) => {
+    const [loss, gradient] = runOp("SparseSoftmaxCrossEntropyWithLogits", [input, labels], attrs, 2);
+    save([gradient]);
+    return { value: loss, gradFunc: (dy, [g]) => tf.mul(g, dy.expandDims(-1)) };
+  });
+}
+
+/** Number that a masked score gets: far below any real one, yet finite, so that a fully masked row stays finite. */
+export const maskedScore = -1e9;

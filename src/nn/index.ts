@@ -1,0 +1,6 @@
+/** Neural-network parts that know nothing of music. */
+export * from "./functional.ts";
+export { constant, type Initializer, InitializerStream, ones, scaledStd, zeros } from "./initializers.ts";
+export { Embedding, LayerNorm, Linear } from "./layers.ts";
+export { Module, Parameter } from "./module.ts";
+export { type LoadOptions, loadState, type TensorSource } from "./state.ts";

@@ -1,0 +1,86 @@
+/**
+ * Mixed precision from outside the model: while `autocast(dtype, f)` runs, matrix products and convolutions compute in a
+ * 16-bit type and everything else stays float32, as torch.autocast does.
+ *
+ * tfjs has no 16-bit types and needs none: the casts happen below it, where ops are executed or recorded, and tfjs goes
+ * on believing that every tensor is float32.
+ */
+import { AttrType, DataType, type OpAttr, type TensorMetadata } from "./native.ts";
+
+export type AutocastType = "bfloat16" | "float16";
+
+/** Ops that gain from a 16-bit type; both of their tensor inputs are cast. */
+const lowPrecisionOps = new Set(["MatMul", "BatchMatMulV2", "Conv2D"]);
+/** Gradients of convolutions: the inputs that are tensors of floats, by position. */
+const floatInputs: Record<string, number[]> = { Conv2DBackpropInput: [1, 2], Conv2DBackpropFilter: [0, 2] };
+
+let active: AutocastType | null = null;
+
+/** Runs `f` with matrix products in `dtype`, or unchanged when it is null. */
+export function autocast<T>(dtype: AutocastType | null, f: () => T): T {
+  const before = active;
+  active = dtype;
+  try {
+    return f();
+  } finally {
+    active = before;
+  }
+}
+
+/** The type in force; part of a jitted function's identity. */
+export function autocastType(): AutocastType | null {
+  return active;
+}
+
+/** Where ops run: `execute` adds or computes one op, `dtypeOf` knows a tensor's true type, `release` drops a temporary. */
+export interface OpExecutor {
+  execute(name: string, attrs: OpAttr[], inputs: number[], outputs: number): TensorMetadata[];
+  dtypeOf(id: number): number;
+  /** A cast of `id` made before, if the executor remembers them. */
+  cachedCast(id: number, dtype: number, make: () => number): number;
+  release(id: number): void;
+}
+
+/** Runs an op under the autocast rules in force. */
+export function executeWithAutocast(
+  executor: OpExecutor,
+  name: string,
+  attrs: OpAttr[],
+  inputs: number[],
+  outputs: number,
+): TensorMetadata[] {
+  const positions = lowPrecisionOps.has(name) ? inputs.map((_, i) => i) : floatInputs[name];
+  if (active === null || positions === undefined) return executor.execute(name, attrs, inputs, outputs);
+  const low = active === "bfloat16" ? DataType.bfloat16 : DataType.half;
+  if (!positions.every((i) => executor.dtypeOf(inputs[i]) === DataType.float)) {
+    return executor.execute(name, attrs, inputs, outputs);
+  }
+  const cast = (id: number, dtype: number) =>
+    executor.execute(
+      "Cast",
+      [
+        { name: "DstT", type: AttrType.type, value: dtype },
+        { name: "SrcT", type: AttrType.type, value: executor.dtypeOf(id) },
+      ],
+      [id],
+      1,
+    )[0].id;
+  const lowered = [...inputs];
+  for (const i of positions) lowered[i] = executor.cachedCast(inputs[i], low, () => cast(inputs[i], low));
+  const loweredAttrs = attrs.map((attr) =>
+    attr.name === "T" || attr.name === "dtype" ? { ...attr, value: low } : attr,
+  );
+  const [result] = executor.execute(name, loweredAttrs, lowered, 1);
+  const wide = executor.execute(
+    "Cast",
+    [
+      { name: "DstT", type: AttrType.type, value: DataType.float },
+      { name: "SrcT", type: AttrType.type, value: low },
+    ],
+    [result.id],
+    1,
+  );
+  for (const i of positions) executor.release(lowered[i]);
+  executor.release(result.id);
+  return wide;
+}

@@ -1,0 +1,37 @@
+/** Gradients of a scalar with respect to variables, by tfjs's tape. */
+import { type Scalar, type Tensor, tf } from "./tensorflow.ts";
+import type { Variable } from "./variable.ts";
+
+export interface LossAndGradients<A extends Record<string, Tensor>> {
+  loss: Scalar;
+  aux: A;
+  /** One per variable; null where the loss does not depend on it. */
+  gradients: (Tensor | null)[];
+}
+
+/**
+ * Runs `f` with every variable's value on the tape and returns its loss, whatever else it returned, and d loss / d variable.
+ */
+export function valueAndGradients<A extends Record<string, Tensor>>(
+  f: () => { loss: Scalar; aux: A },
+  variables: Variable[],
+): LossAndGradients<A> {
+  const values = variables.map((variable) => variable.value);
+  let kept: A | undefined;
+  const bindAll = (index: number): Scalar => {
+    if (index < variables.length) return variables[index].withValue(values[index], () => bindAll(index + 1));
+    const { loss, aux } = f();
+    kept = aux;
+    for (const tensor of Object.values(aux)) tf.keep(tensor);
+    return loss;
+  };
+  const { value, grads } = tf.engine().gradients(() => bindAll(0), values, undefined, true);
+  const aux = Object.fromEntries(
+    Object.entries(kept!).map(([key, tensor]) => {
+      const copy = tf.clone(tensor);
+      tensor.dispose();
+      return [key, copy];
+    }),
+  ) as A;
+  return { loss: value as Scalar, aux, gradients: grads.map((gradient) => gradient ?? null) };
+}

@@ -1,0 +1,19 @@
+/** The runtime: TensorFlow under tfjs, jit, variables, precision, gradients, random draws. */
+export { type AutocastType, autocast, autocastType } from "./autocast.ts";
+export { valueAndGradients } from "./gradients.ts";
+export { isTracing, type Jitted, jit } from "./jit.ts";
+export { attr, runOp } from "./ops.ts";
+export { configureRuntime, type JitMode, runtimeOptions } from "./options.ts";
+export { TraceError } from "./recorder.ts";
+export {
+  isGpu,
+  realBinding,
+  type Scalar,
+  type Tensor,
+  type Tensor1D,
+  type Tensor2D,
+  type Tensor3D,
+  type Tensor4D,
+  tf,
+} from "./tensorflow.ts";
+export { runUpdate, Variable, zerosVariable } from "./variable.ts";

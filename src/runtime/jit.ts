@@ -1,0 +1,293 @@
+/**
+ * jit: traces a function of tensors once per combination of shapes, through tfjs and its gradients, into one TensorFlow
+ * function, and runs that from then on: in the graph executor, or compiled by XLA.
+ *
+ *   const step = jit((x: Tensor) => tf.tanh(tf.matMul(x, w.value)), { name: "step" });
+ *   step(x);                        // traces, then runs
+ *   console.log(step.describe());   // its ops, shapes and cost
+ */
+import { autocastType } from "./autocast.ts";
+import { eagerBinding } from "./eager.ts";
+import { DataType } from "./native.ts";
+import { withBinding } from "./ops.ts";
+import { type JitMode, runtimeOptions } from "./options.ts";
+import { type OpRecord, Recorder, TraceError } from "./recorder.ts";
+import { addon, backend, isGpu, realBinding, type Tensor, Tensor_, tf } from "./tensorflow.ts";
+import type { Variable } from "./variable.ts";
+
+/** Tensors in any nesting of arrays and objects; other values are static: part of the function, not of its inputs. */
+export type Tree =
+  | Tensor
+  | Variable
+  | number
+  | string
+  | boolean
+  | null
+  | undefined
+  | Tree[]
+  | { [key: string]: Tree };
+
+export interface JitOptions {
+  /** Name for errors and printouts; the function's own name otherwise. */
+  name?: string;
+  /** Overrides the mode that the configuration asks for. */
+  mode?: JitMode;
+}
+
+export interface Jitted<A extends unknown[], R> {
+  (...args: A): R;
+  /** Text about every trace so far: inputs, outputs, op counts, estimated FLOPs and bytes. */
+  describe(): string;
+  /** The serialized GraphDef for these arguments, as Netron reads it (`.pb`). */
+  graphDef(...args: A): Buffer;
+  /** How many combinations of shapes were traced. */
+  readonly traces: number;
+  /** Frees the traced functions. */
+  dispose(): void;
+}
+
+interface Trace {
+  functionName: string;
+  signature: string;
+  captured: number[];
+  variables: Variable[];
+  outputs: { dtype: number; shape: number[] }[];
+  /** Rebuilds the function's result from its output tensors. */
+  rebuild: (tensors: Tensor[]) => unknown;
+  ops: OpRecord[];
+  mode: JitMode;
+}
+
+let tracing = false;
+let functions = 0;
+
+/** True while a function is being traced: values of tensors can't be read. */
+export function isTracing(): boolean {
+  return tracing;
+}
+
+/** Wraps `fn`. Inside another traced function it is inlined; with jit=none it runs op by op. */
+export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitOptions = {}): Jitted<A, R> {
+  const name = options.name ?? (fn.name || "anonymous");
+  const traces = new Map<string, Trace>();
+
+  const call = (...args: A): R => {
+    if (tracing) return fn(...args);
+    const mode = options.mode ?? defaultMode();
+    if (mode === "none") return withBinding(eagerBinding, () => tf.tidy(() => fn(...args) as never)) as R;
+    const tensors: Tensor[] = [];
+    const signature = flatten(args, tensors);
+    const key = `${mode} ${autocastType()} ${signature}`;
+    let trace = traces.get(key);
+    if (!trace) {
+      trace = record(name, fn, args, mode, signature);
+      traces.set(key, trace);
+    }
+    return run(trace, tensors) as R;
+  };
+
+  return Object.defineProperties(call, {
+    describe: { value: () => [...traces.values()].map((trace) => describeTrace(name, trace)).join("\n") },
+    graphDef: { value: (...args: A) => exportGraph(name, fn, args) },
+    traces: { get: () => traces.size },
+    dispose: {
+      value: () => {
+        for (const trace of traces.values()) addon.removeFunction(trace.functionName);
+        traces.clear();
+      },
+    },
+  }) as Jitted<A, R>;
+}
+
+function defaultMode(): JitMode {
+  const { jit } = runtimeOptions();
+  return jit === "auto" ? (isGpu ? "xla" : "graph") : jit;
+}
+
+function run(trace: Trace, tensors: Tensor[]): unknown {
+  const ids = backend.getInputTensorIds(tensors);
+  const inputs = [...ids, ...trace.captured, ...trace.variables.map((variable) => variable.handle)];
+  const results = realBinding.executeOp(trace.functionName, [], inputs, trace.outputs.length);
+  return trace.rebuild(results.map((metadata) => backend.createOutputTensor(metadata)));
+}
+
+/** Traces `fn` and registers it as a TensorFlow function. */
+function record(
+  name: string,
+  fn: (...args: never[]) => unknown,
+  args: unknown[],
+  mode: JitMode,
+  signature: string,
+): Trace {
+  const functionName = `${name.replace(/[^A-Za-z0-9_]/g, "_")}_${++functions}`;
+  const { recorder, argumentIds, results, rebuild } = trace(name, fn, args);
+  const variables = [...recorder.variables.keys()];
+  const inputs = [
+    ...argumentIds,
+    ...recorder.capturedInputs,
+    ...variables.map((variable) => recorder.variables.get(variable)!.placeholder),
+  ];
+  try {
+    recorder.graph.registerFunction(
+      functionName,
+      inputs,
+      results.map(({ id }) => id),
+      recorder.updates(),
+      mode === "xla",
+    );
+  } catch (error) {
+    throw new TraceError(`jit(${name}): ${(error as Error).message}`);
+  } finally {
+    recorder.graph.dispose();
+  }
+  return {
+    functionName,
+    signature,
+    captured: recorder.captured,
+    variables,
+    outputs: results,
+    rebuild,
+    ops: recorder.ops,
+    mode,
+  };
+}
+
+function trace(name: string, fn: (...args: never[]) => unknown, args: unknown[]) {
+  const recorder = new Recorder(name);
+  const argumentIds: number[] = [];
+  let rebuild: Trace["rebuild"] = () => undefined;
+  const results: { id: number; dtype: number; shape: number[] }[] = [];
+  tracing = true;
+  try {
+    withBinding(recorder.binding(), () =>
+      tf.tidy(() => {
+        const traced = mapTensors(args, (tensor) => {
+          const metadata = recorder.argument(dtypeNumber(tensor), tensor.shape);
+          argumentIds.push(metadata.id & ~(1 << 29));
+          return backend.createOutputTensor(metadata);
+        }) as never[];
+        const outputs: Tensor[] = [];
+        const result = fn(...traced);
+        rebuild = template(result, outputs);
+        for (const id of backend.getInputTensorIds(outputs)) results.push(recorder.output(id));
+      }),
+    );
+  } catch (error) {
+    recorder.graph.dispose();
+    throw error;
+  } finally {
+    tracing = false;
+  }
+  return { recorder, argumentIds, results, rebuild };
+}
+
+function exportGraph(name: string, fn: (...args: never[]) => unknown, args: unknown[]): Buffer {
+  const { recorder } = trace(name, fn, args);
+  try {
+    return recorder.graph.graphDef();
+  } finally {
+    recorder.graph.dispose();
+  }
+}
+
+/** Appends the tensors of a tree in order; returns its key: structure, static values, dtypes and shapes. */
+function flatten(tree: unknown, tensors: Tensor[]): string {
+  if (tree instanceof Tensor_) {
+    tensors.push(tree as Tensor);
+    return `${tree.dtype}[${tree.shape}]`;
+  }
+  if (Array.isArray(tree)) return `(${tree.map((item) => flatten(item, tensors)).join(" ")})`;
+  if (isPlainObject(tree)) {
+    return `{${Object.keys(tree)
+      .map((key) => `${key}:${flatten(tree[key], tensors)}`)
+      .join(" ")}}`;
+  }
+  if (typeof tree === "object" && tree !== null) return objectKey(tree);
+  return typeof tree === "string" ? JSON.stringify(tree) : String(tree);
+}
+
+/** Variables and other objects are static arguments: told apart by identity. */
+const objectKeys = new WeakMap<object, string>();
+let objectCount = 0;
+function objectKey(object: object): string {
+  const known = objectKeys.get(object);
+  if (known) return known;
+  const key = `#${++objectCount}`;
+  objectKeys.set(object, key);
+  return key;
+}
+
+function mapTensors(tree: unknown, f: (tensor: Tensor) => unknown): unknown {
+  if (tree instanceof Tensor_) return f(tree as Tensor);
+  if (Array.isArray(tree)) return tree.map((item) => mapTensors(item, f));
+  if (isPlainObject(tree))
+    return Object.fromEntries(Object.entries(tree).map(([key, value]) => [key, mapTensors(value, f)]));
+  return tree;
+}
+
+/** Collects a result's tensors and remembers its structure; static values of the first run are kept. */
+function template(tree: unknown, tensors: Tensor[]): (values: Tensor[]) => unknown {
+  const indexes = mapTensors(tree, (tensor) => new Slot(tensors.push(tensor) - 1));
+  const fill = (node: unknown, values: Tensor[]): unknown => {
+    if (node instanceof Slot) return values[node.index];
+    if (Array.isArray(node)) return node.map((item) => fill(item, values));
+    if (isPlainObject(node))
+      return Object.fromEntries(Object.entries(node).map(([key, value]) => [key, fill(value, values)]));
+    return node;
+  };
+  return (values) => fill(indexes, values);
+}
+
+class Slot {
+  readonly index: number;
+  constructor(index: number) {
+    this.index = index;
+  }
+}
+
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+}
+
+function dtypeNumber(tensor: Tensor): number {
+  const known: Record<string, number> = {
+    float32: DataType.float,
+    int32: DataType.int32,
+    bool: DataType.bool,
+  };
+  const dtype = known[tensor.dtype];
+  if (dtype === undefined) throw new TraceError(`jit: arguments of type ${tensor.dtype} are not supported`);
+  return dtype;
+}
+
+function describeTrace(name: string, trace: Trace): string {
+  const counts = new Map<string, { count: number; flops: number; bytes: number }>();
+  for (const op of trace.ops) {
+    const entry = counts.get(op.type) ?? { count: 0, flops: 0, bytes: 0 };
+    counts.set(op.type, {
+      count: entry.count + 1,
+      flops: entry.flops + op.flops,
+      bytes: entry.bytes + op.bytes,
+    });
+  }
+  const rows = [...counts].sort((a, b) => b[1].flops - a[1].flops || b[1].count - a[1].count);
+  const flops = rows.reduce((sum, [, row]) => sum + row.flops, 0);
+  const bytes = rows.reduce((sum, [, row]) => sum + row.bytes, 0);
+  const lines = rows.map(
+    ([type, row]) =>
+      `  ${type.padEnd(40)} ${String(row.count).padStart(6)} ${si(row.flops, "FLOP").padStart(14)} ${si(row.bytes, "B").padStart(12)}`,
+  );
+  const outputs = trace.outputs.map(({ shape }) => `[${shape}]`).join(" ") || "nothing";
+  return [
+    `${name} (${trace.mode}): ${trace.signature} -> ${outputs}`,
+    `  ${trace.ops.length} ops, ${trace.variables.length} variables, ${trace.captured.length} captured tensors, ${si(flops, "FLOP")}, ${si(bytes, "B")} moved (estimates)`,
+    ...lines,
+  ].join("\n");
+}
+
+function si(value: number, unit: string): string {
+  const prefixes = ["", "k", "M", "G", "T"];
+  let index = 0;
+  for (; value >= 1000 && index < prefixes.length - 1; index++) value /= 1000;
+  return `${value >= 100 || index === 0 ? value.toFixed(0) : value.toFixed(1)} ${prefixes[index]}${unit}`;
+}

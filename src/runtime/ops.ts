@@ -1,0 +1,52 @@
+/** Running a TensorFlow op by name, for the ops that tfjs has no function for. The same call computes or is recorded. */
+import { AttrType, type Binding, DataType, type OpAttr } from "./native.ts";
+import { backend, type Tensor } from "./tensorflow.ts";
+
+/** A value that ops take: a tensor, or a variable's handle. */
+export type OpInput = Tensor | { readonly handle: number };
+
+/** Attributes as `{T: attr.type("float32"), transpose_a: true}`: booleans stand for themselves, the rest is built by `attr`. */
+export type OpAttrs = Record<string, boolean | Omit<OpAttr, "name">>;
+
+export const attr = {
+  type: (dtype: "float32" | "int32" | "bool" | number) => ({
+    type: AttrType.type,
+    value: dtypeNumber(dtype),
+  }),
+  int: (value: number | number[]) => ({ type: AttrType.int, value }),
+  float: (value: number | number[]) => ({ type: AttrType.float, value }),
+  string: (value: string) => ({ type: AttrType.string, value }),
+  shape: (value: number[]) => ({ type: AttrType.shape, value }),
+};
+
+/**
+ * Runs the TensorFlow op `name` and returns its `outputs` tensors. Not differentiable by itself: wrap it in
+ * `tf.customGrad`. Errors are TensorFlow's own messages.
+ */
+export function runOp(name: string, inputs: OpInput[], attrs: OpAttrs = {}, outputs = 1): Tensor[] {
+  const ids = inputs.map((input) =>
+    "handle" in input ? input.handle : backend.getInputTensorIds([input])[0],
+  );
+  const list = Object.entries(attrs).map(([key, value]) =>
+    typeof value === "boolean" ? { name: key, type: AttrType.bool, value } : { name: key, ...value },
+  );
+  return backend.binding
+    .executeOp(name, list, ids, outputs)
+    .map((metadata) => backend.createOutputTensor(metadata));
+}
+
+/** Makes `binding` the one that tfjs talks to while `f` runs. */
+export function withBinding<T>(binding: Binding, f: () => T): T {
+  const before = backend.binding;
+  backend.binding = binding;
+  try {
+    return f();
+  } finally {
+    backend.binding = before;
+  }
+}
+
+function dtypeNumber(dtype: "float32" | "int32" | "bool" | number): number {
+  if (typeof dtype === "number") return dtype;
+  return { float32: DataType.float, int32: DataType.int32, bool: DataType.bool }[dtype];
+}

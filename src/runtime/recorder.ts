@@ -1,0 +1,275 @@
+/**
+ * The binding that records. While a function is traced, tfjs talks to this instead of TensorFlow: every op becomes a node
+ * of a graph and answers with the shape that TensorFlow infers, so nothing is computed and no memory is taken.
+ */
+import { autocastType, executeWithAutocast, type OpExecutor } from "./autocast.ts";
+import {
+  type Binding,
+  DataType,
+  type NativeGraph,
+  type OpAttr,
+  type TensorMetadata,
+  type TypedArray,
+} from "./native.ts";
+import { addon, bindingWith, realBinding } from "./tensorflow.ts";
+import { type Variable, variableOfHandle } from "./variable.ts";
+
+/** Ids of recorded tensors start here; ids of the real binding count up from 0 and never reach it. */
+const firstId = 1 << 29;
+
+/** A traced function did what a graph can't hold; the message names the op and the line that asked for it. */
+export class TraceError extends Error {
+  override name = "TraceError";
+}
+
+/** What tracing found out about the function, for printing it. */
+export interface OpRecord {
+  type: string;
+  shapes: number[][];
+  flops: number;
+  bytes: number;
+}
+
+interface VariableUse {
+  placeholder: number;
+  /** Value node since the last update, if it was read. */
+  value: number | null;
+  /** The last update; later reads and updates wait for it. */
+  update: number | null;
+  /** Reads since the last update; the next update waits for them. */
+  reads: number[];
+}
+
+export class Recorder implements OpExecutor {
+  readonly graph: NativeGraph = new addon.Graph();
+  readonly ops: OpRecord[] = [];
+  /** Ids of real tensors that the function closed over, in the order of their extra inputs. */
+  readonly captured: number[] = [];
+  readonly capturedInputs: number[] = [];
+  readonly variables = new Map<Variable, VariableUse>();
+  private readonly name: string;
+  private readonly types: number[] = [];
+  private readonly shapes: (number[] | null)[] = [];
+  private readonly constants = new Map<number, { dtype: number; shape: number[]; values: TypedArray }>();
+  private readonly graphIds = new Map<number, number>();
+  private readonly casts = new Map<string, number>();
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** The object to put in the place of tfjs's binding. */
+  binding(): Binding {
+    return bindingWith({
+      createTensor: (shape, dtype, values) => {
+        const id = realBinding.createTensor(shape, dtype, values);
+        if (ArrayBuffer.isView(values)) this.constants.set(id, { dtype, shape, values });
+        return id;
+      },
+      deleteTensor: (id) => {
+        if (id >= firstId) return;
+        this.graphId(id, true);
+        realBinding.deleteTensor(id);
+      },
+      tensorDataSync: (id) => {
+        if (id < firstId) return realBinding.tensorDataSync(id);
+        throw this.error("asks for the value of a tensor, which a graph does not have while it is traced");
+      },
+      executeOp: (name, attrs, inputs, outputs) => executeWithAutocast(this, name, attrs, inputs, outputs),
+    });
+  }
+
+  /** An input of the function. */
+  argument(dtype: number, shape: number[]): TensorMetadata {
+    const id = this.graph.placeholder(`arg_${this.types.length}`, dtype, shape);
+    return this.remember(id, dtype, shape);
+  }
+
+  execute(name: string, attrs: OpAttr[], inputs: number[], outputs: number): TensorMetadata[] {
+    const variables = inputs.map((id) => (id < firstId ? variableOfHandle(id) : undefined));
+    if (name === "ReadVariableOp") return [this.readVariable(variables[0]!)];
+    const graphInputs = inputs.map((id, i) =>
+      variables[i] ? this.use(variables[i]).placeholder : this.graphId(id),
+    );
+    const written = variables.filter((v): v is Variable => v !== undefined);
+    const controls = written.flatMap((v) => this.mustPrecede(v));
+    const results = this.add(name, attrs, graphInputs, controls, inputs);
+    for (const variable of written) this.updated(variable, results[0].id - firstId);
+    return results.slice(0, outputs);
+  }
+
+  dtypeOf(id: number): number {
+    if (id >= firstId) return this.types[id - firstId];
+    return this.types[this.graphId(id)];
+  }
+
+  cachedCast(id: number, dtype: number, make: () => number): number {
+    const key = `${id}:${dtype}`;
+    const known = this.casts.get(key);
+    if (known !== undefined) return known;
+    const cast = make();
+    this.casts.set(key, cast);
+    return cast;
+  }
+
+  release(): void {}
+
+  /** Makes the graph's tensor for an output of the function: never an input itself, and each a node of its own. */
+  output(id: number): { id: number; dtype: number; shape: number[] } {
+    const source = this.graphId(id);
+    const [result] = this.add("Identity", [], [source], [], [id]);
+    return { id: result.id - firstId, dtype: this.types[source], shape: result.shape };
+  }
+
+  /** The updates that must run though no output depends on them. */
+  updates(): number[] {
+    return [...this.variables.values()].flatMap((use) => (use.update === null ? [] : [use.update]));
+  }
+
+  /** The graph's id of a tensor: recorded, constant, or captured from outside. */
+  private graphId(id: number, onlyConstants = false): number {
+    if (id >= firstId) return id - firstId;
+    const known = this.graphIds.get(id);
+    if (known !== undefined) return known;
+    const constant = this.constants.get(id);
+    let graphId: number;
+    if (constant) {
+      graphId = this.graph.constant(constant.dtype, constant.shape, constant.values);
+      this.remember(graphId, constant.dtype, constant.shape);
+      this.constants.delete(id);
+    } else if (onlyConstants) {
+      return -1;
+    } else {
+      const { dtype, shape } = describeRealTensor(id);
+      graphId = this.graph.placeholder(`captured_${this.captured.length}`, dtype, shape);
+      this.remember(graphId, dtype, shape);
+      this.captured.push(id);
+      this.capturedInputs.push(graphId);
+    }
+    this.graphIds.set(id, graphId);
+    return graphId;
+  }
+
+  private use(variable: Variable): VariableUse {
+    let use = this.variables.get(variable);
+    if (!use) {
+      const placeholder = this.graph.placeholder(`variable_${this.variables.size}`, DataType.resource, null);
+      this.remember(placeholder, DataType.resource, null);
+      use = { placeholder, value: null, update: null, reads: [] };
+      this.variables.set(variable, use);
+    }
+    return use;
+  }
+
+  private readVariable(variable: Variable): TensorMetadata {
+    const use = this.use(variable);
+    const dtype = variable.dtype === "int32" ? DataType.int32 : DataType.float;
+    if (use.value === null) {
+      const controls = use.update === null ? [] : [use.update];
+      const attrs = [{ name: "dtype", type: 4, value: dtype }];
+      const [read] = this.graph.addOp("ReadVariableOp", "", attrs, [use.placeholder], controls);
+      this.graph.setShape(read.id, variable.shape);
+      this.remember(read.id, dtype, variable.shape);
+      this.ops.push({ type: "ReadVariableOp", shapes: [variable.shape], flops: 0, bytes: variable.size * 4 });
+      use.value = read.id;
+      use.reads.push(read.id);
+    }
+    return { id: firstId + use.value, dtype, shape: variable.shape };
+  }
+
+  private mustPrecede(variable: Variable): number[] {
+    const use = this.use(variable);
+    return use.update === null ? use.reads : [...use.reads, use.update];
+  }
+
+  private updated(variable: Variable, update: number): void {
+    const use = this.use(variable);
+    use.update = update;
+    use.value = null;
+    use.reads = [];
+  }
+
+  private add(
+    name: string,
+    attrs: OpAttr[],
+    inputs: number[],
+    controls: number[],
+    ids: number[],
+  ): TensorMetadata[] {
+    let results: ReturnType<NativeGraph["addOp"]>;
+    try {
+      results = this.graph.addOp(name, "", attrs, inputs, controls);
+    } catch (error) {
+      throw this.error(`${name}(${ids.map((id) => this.show(id)).join(", ")}): ${(error as Error).message}`);
+    }
+    for (const { shape, dtype } of results) {
+      if (dtype !== 0 && dtype !== DataType.resource && (shape === null || shape.some((dim) => dim < 0))) {
+        throw this.error(
+          `${name} makes a tensor of shape ${shape ? `[${shape.map((d) => (d < 0 ? "?" : d))}]` : "unknown"}, which depends on values; a graph needs fixed shapes`,
+        );
+      }
+    }
+    const shapes = results.map(({ shape }) => shape ?? []);
+    const described = results.map(({ id, dtype, shape }) => this.remember(id, dtype, shape));
+    this.ops.push({ type: name, shapes, ...this.cost(name, inputs, shapes) });
+    return described;
+  }
+
+  private remember(id: number, dtype: number, shape: number[] | null): TensorMetadata {
+    this.types[id] = dtype;
+    this.shapes[id] = shape;
+    const reported = dtype === DataType.bfloat16 || dtype === DataType.half ? DataType.float : dtype;
+    return { id: firstId + id, dtype: reported, shape: shape ?? [] };
+  }
+
+  /** Estimated multiply-adds x 2 and bytes moved: products by their inner size, everything else one operation an element. */
+  private cost(name: string, inputs: number[], outputs: number[][]): { flops: number; bytes: number } {
+    const out = outputs.reduce((sum, shape) => sum + count(shape), 0);
+    const read = inputs.reduce((sum, id) => sum + count(this.shapes[id] ?? []) * width(this.types[id]), 0);
+    let flops = out;
+    const first = this.shapes[inputs[0]] ?? [];
+    const second = this.shapes[inputs[1]] ?? [];
+    if (name === "MatMul" || name === "BatchMatMulV2") {
+      // |A| |B| |C| = (batch)^3 (mkn)^2, so the inner size is sqrt(|A||B| / (|C| batch)).
+      const batch = outputs[0].slice(0, -2).reduce((a, b) => a * b, 1);
+      flops = 2 * out * Math.sqrt((count(first) * count(second)) / (out * batch));
+    } else if (name === "Conv2D") {
+      flops = 2 * out * count(second.slice(0, 3));
+    }
+    return { flops, bytes: read + out * 4 };
+  }
+
+  private show(id: number): string {
+    const shape = this.shapes[id >= firstId ? id - firstId : (this.graphIds.get(id) ?? -1)];
+    return shape ? `[${shape}]` : "…";
+  }
+
+  private error(what: string): TraceError {
+    const mode = autocastType() === null ? "" : ` under autocast(${autocastType()})`;
+    return new TraceError(`jit(${this.name})${mode}: ${what}\n  ${userLine()}`);
+  }
+}
+
+function count(shape: number[]): number {
+  return shape.reduce((a, b) => a * b, 1);
+}
+
+function width(dtype: number): number {
+  return dtype === DataType.bfloat16 || dtype === DataType.half ? 2 : dtype === DataType.bool ? 1 : 4;
+}
+
+/** The binding tells a tensor's type and shape only of results, so ask for an identity. */
+function describeRealTensor(id: number): { dtype: number; shape: number[] } {
+  const [copy] = realBinding.executeOp("Identity", [], [id], 1);
+  realBinding.deleteTensor(copy.id);
+  return copy;
+}
+
+/** The innermost line of the stack that is neither tfjs nor this runtime: the one that the user can change. */
+function userLine(): string {
+  const stack = (new Error().stack ?? "").split("\n").slice(1);
+  const line = stack.find(
+    (frame) => !/node_modules|tfjs[\w-]*\/src\/|src\/runtime\/|node:internal/.test(frame),
+  );
+  return (line ?? "at an unknown line").trim();
+}

@@ -1,0 +1,74 @@
+/**
+ * Loads TensorFlow.js on a current TensorFlow, once per process, at import. Set the options (options.ts) before.
+ *
+ * Everything above the runtime takes `tf` and the tensor types from here.
+ */
+import { createRequire } from "node:module";
+import util from "node:util";
+import { BinaryWriter } from "@bufbuild/protobuf/wire";
+import type * as TensorFlow from "@tensorflow/tfjs-node-gpu";
+import { type Binding, loadNativeAddon, type TensorMetadata } from "./native.ts";
+import { lockRuntimeOptions, type RuntimeOptions } from "./options.ts";
+
+export type Tensor = TensorFlow.Tensor;
+export type Tensor1D = TensorFlow.Tensor1D;
+export type Tensor2D = TensorFlow.Tensor2D;
+export type Tensor3D = TensorFlow.Tensor3D;
+export type Tensor4D = TensorFlow.Tensor4D;
+export type Scalar = TensorFlow.Scalar;
+
+restoreRemovedUtil();
+process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
+
+/** Our addon: graphs and functions. */
+export const addon = loadNativeAddon();
+addon.configure(configProto(lockRuntimeOptions()));
+
+/** TensorFlow.js with its tensorflow backend. */
+export const tf = createRequire(import.meta.url)("@tensorflow/tfjs-node-gpu") as typeof TensorFlow;
+tf.enableProdMode();
+
+/** The class of tensors, for instanceof. */
+export const Tensor_ = tf.Tensor;
+
+/** tfjs's node backend, seen from below: tensors have integer ids in `binding`, which a trace replaces. */
+export interface NodeBackend {
+  binding: Binding;
+  getInputTensorIds(tensors: Tensor[]): number[];
+  createOutputTensor(metadata: TensorMetadata): Tensor;
+}
+
+export const backend = tf.backend() as unknown as NodeBackend;
+
+/** The binding that computes, whatever `backend.binding` is at the moment. */
+export const realBinding: Binding = backend.binding;
+
+/** A binding that does what the real one does, except for `changes` (the real one's properties can't be replaced). */
+export function bindingWith(changes: Partial<Binding>): Binding {
+  const copy: Record<string, unknown> = {};
+  for (const name of Object.getOwnPropertyNames(realBinding)) {
+    copy[name] = (realBinding as unknown as Record<string, unknown>)[name];
+  }
+  return { ...copy, ...changes } as unknown as Binding;
+}
+
+export const isGpu: boolean = realBinding.isUsingGpuDevice();
+
+/** tensorflow.ConfigProto: threads, GPU memory growth, and no GPU at all for device=cpu (config.proto). */
+function configProto(options: Readonly<RuntimeOptions>): Uint8Array {
+  const config = new BinaryWriter();
+  if (options.device === "cpu") {
+    config.tag(1, 2).fork().tag(1, 2).string("GPU").tag(2, 0).int32(0).join(); // device_count {GPU: 0}
+  }
+  config.tag(2, 0).int32(options.intraOpThreads);
+  config.tag(5, 0).int32(options.interOpThreads);
+  config.tag(6, 2).fork().tag(4, 0).bool(true).join(); // gpu_options.allow_growth
+  return config.finish();
+}
+
+/** Node 23 removed functions of `util` that tfjs-node 4.22 still calls. */
+function restoreRemovedUtil(): void {
+  const target = util as unknown as Record<string, unknown>;
+  target.isNullOrUndefined ??= (value: unknown) => value === null || value === undefined;
+  target.isArray ??= Array.isArray;
+}

@@ -1,0 +1,141 @@
+/**
+ * A tensor with a place of its own in TensorFlow (a resource variable): weights, optimizer moments, caches. Updated in
+ * place, inside a jitted function or outside, in every mode.
+ */
+import { DataType, type TypedArray } from "./native.ts";
+import { attr, type OpAttrs, type OpInput, runOp, withBinding } from "./ops.ts";
+import { realBinding, type Tensor, tf } from "./tensorflow.ts";
+
+let count = 0;
+
+/** Variables by the id of their handle, for the recorder. */
+const byHandle = new Map<number, Variable>();
+
+export class Variable {
+  readonly shape: number[];
+  readonly dtype: "float32" | "int32";
+  private readonly initial: () => Tensor | TypedArray;
+  private handleId: number | null = null;
+  private bound: Tensor | null = null;
+
+  /** `initial` makes the first value, on first use: a tensor or host values of `shape`. */
+  constructor(shape: number[], initial: () => Tensor | TypedArray, dtype: "float32" | "int32" = "float32") {
+    this.shape = shape;
+    this.dtype = dtype;
+    this.initial = initial;
+  }
+
+  get size(): number {
+    return this.shape.reduce((a, b) => a * b, 1);
+  }
+
+  /** Id of the resource handle. Makes the variable, with its first value, when there is none yet. */
+  get handle(): number {
+    if (this.handleId === null) {
+      this.create();
+      withBinding(realBinding, () => tf.tidy(() => this.store(this.toTensor(this.initial()))));
+    }
+    return this.handleId!;
+  }
+
+  /** The current value, as a tensor of the scope in which it is asked for. */
+  get value(): Tensor {
+    if (this.bound !== null) return this.bound;
+    return runOp("ReadVariableOp", [this], { dtype: attr.type(this.dtype) })[0];
+  }
+
+  /** Runs `f` with `value` being `tensor`, so that gradients can be taken with respect to it. */
+  withValue<T>(tensor: Tensor, f: () => T): T {
+    const before = this.bound;
+    this.bound = tensor;
+    try {
+      return f();
+    } finally {
+      this.bound = before;
+    }
+  }
+
+  /** Replaces the value by a tensor of the same shape. */
+  assign(tensor: Tensor): void {
+    if (tensor.shape.join() !== this.shape.join()) {
+      throw new Error(`assign: a tensor of shape [${tensor.shape}] to a variable of shape [${this.shape}]`);
+    }
+    this.handle;
+    this.store(tensor);
+  }
+
+  /** Replaces the value by host values, without making the initial value first. */
+  load(values: TypedArray): void {
+    if (values.length !== this.size) {
+      throw new Error(`load: ${values.length} values for a variable of shape [${this.shape}]`);
+    }
+    if (this.handleId === null) this.create();
+    withBinding(realBinding, () => tf.tidy(() => this.store(this.toTensor(values))));
+  }
+
+  /** A copy of the value on the host. */
+  read(): TypedArray {
+    return withBinding(realBinding, () => tf.tidy(() => this.value.dataSync() as TypedArray));
+  }
+
+  dispose(): void {
+    if (this.handleId === null) return;
+    withBinding(realBinding, () =>
+      runOp("DestroyResourceOp", [{ handle: this.handleId! }], { ignore_lookup_error: true }, 0),
+    );
+    realBinding.deleteTensor(this.handleId);
+    byHandle.delete(this.handleId);
+    this.handleId = null;
+  }
+
+  private create(): void {
+    const attrs: OpAttrs = {
+      dtype: attr.type(this.dtype),
+      shape: attr.shape(this.shape),
+      shared_name: attr.string(`v${++count}`),
+    };
+    const list = Object.entries(attrs).map(([name, value]) => ({
+      name,
+      ...(value as { type: number; value: unknown }),
+    }));
+    this.handleId = realBinding.executeOp("VarHandleOp", list, [], 1)[0].id;
+    byHandle.set(this.handleId, this);
+  }
+
+  private store(tensor: Tensor): void {
+    runOp("AssignVariableOp", [{ handle: this.handleId! }, tensor], { dtype: attr.type(this.dtype) }, 0);
+  }
+
+  /**
+   * Host values are copied into TensorFlow's own memory: tfjs lends it the JavaScript array, which may only be given back
+   * on JavaScript's thread, while a variable's buffer may be freed on any.
+   */
+  private toTensor(value: Tensor | TypedArray): Tensor {
+    if (!ArrayBuffer.isView(value)) return value as Tensor;
+    const lent = tf.tensor(value as TypedArray, this.shape, this.dtype);
+    return runOp("DeepCopy", [lent], { T: attr.type(this.dtype) })[0];
+  }
+}
+
+/** The variable that a handle id belongs to. */
+export function variableOfHandle(id: number): Variable | undefined {
+  return byHandle.get(id);
+}
+
+/** Runs an op that updates variables in place (ResourceApplyAdam, …); `inputs` in the op's order. */
+export function runUpdate(name: string, inputs: OpInput[], attrs: OpAttrs = {}): void {
+  runOp(name, inputs, attrs, 0);
+}
+
+/** A variable of zeros. */
+export function zerosVariable(shape: number[], dtype: "float32" | "int32" = "float32"): Variable {
+  return new Variable(
+    shape,
+    () =>
+      runOp("Fill", [tf.tensor1d(shape, "int32"), tf.scalar(0, dtype)], {
+        T: attr.type(dtype),
+        index_type: attr.type(DataType.int32),
+      })[0],
+    dtype,
+  );
+}
