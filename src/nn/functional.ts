@@ -48,6 +48,24 @@ export function gatherRows(table: Tensor, ids: Tensor): Tensor {
   return runOp("GatherV2", [table, ids, tf.scalar(0, "int32")], attrs)[0];
 }
 
+/**
+ * Picks along the third axis, codebook by codebook: x [B, K, N, ...], indexes int32 [K * length] -> [B, K, length, ...].
+ * Without gradient.
+ */
+export function gatherAlong(x: Tensor, indexes: Int32Array, length: number): Tensor {
+  const [batch, codebooks, from, ...rest] = x.shape;
+  const flat = Int32Array.from(indexes, (index, i) => Math.floor(i / length) * from + index);
+  const attrs = {
+    Tparams: attr.type(x.dtype as "float32"),
+    Tindices: attr.type("int32"),
+    Taxis: attr.type("int32"),
+    batch_dims: attr.int(0),
+  };
+  const rows = x.reshape([batch, codebooks * from, ...rest]);
+  const [picked] = runOp("GatherV2", [rows, tf.tensor1d(flat, "int32"), tf.scalar(1, "int32")], attrs);
+  return picked.reshape([batch, codebooks, length, ...rest]);
+}
+
 /** Sums rows [N, D] that share an id [N] into [segments, D]. */
 export function segmentSum(rows: Tensor, ids: Tensor, segments: number): Tensor {
   const attrs = { T: attr.type("float32"), Tindices: attr.type("int32"), Tnumsegments: attr.type("int32") };

@@ -1,16 +1,14 @@
 /** Loading weights by name into a module, and reading them out. */
 import { UserError } from "../errors.ts";
-import type { TypedArray } from "../runtime/native.ts";
 import type { Module, Parameter } from "./module.ts";
 
-/** A source of tensors by name: a safetensors file, a set of shards, another module. */
+/** What loading needs of a source of tensors; `WeightsReader` of src/checkpoint is one. */
 export interface TensorSource {
   /** Where the tensors are, for messages. */
   readonly path: string;
-  names(): string[];
-  shape(name: string): number[];
-  /** The values as float32 (or int32 for integer tensors). */
-  read(name: string): TypedArray;
+  readonly names: readonly string[];
+  shape(name: string): readonly number[];
+  readFloat32(name: string): Float32Array;
 }
 
 export interface LoadOptions {
@@ -29,7 +27,7 @@ export function loadState(module: Module, source: TensorSource, options: LoadOpt
   const wanted = new Map<string, Parameter>(
     module.namedParameters().map(([name, parameter]) => [rename(name), parameter]),
   );
-  const available = new Set(source.names());
+  const available = new Set(source.names);
   const missing = [...wanted.keys()].filter((name) => !available.has(name));
   const unexpected = [...available].filter((name) => !wanted.has(name) && !options.ignore?.(name));
   const misshapen = [...wanted].filter(
@@ -45,7 +43,7 @@ export function loadState(module: Module, source: TensorSource, options: LoadOpt
   ].filter((text) => text !== "");
   if (problems.length > 0)
     throw new UserError(`${source.path} does not fit the model: ${problems.join("; ")}`);
-  for (const [name, parameter] of wanted) parameter.load(source.read(name));
+  for (const [name, parameter] of wanted) parameter.load(source.readFloat32(name));
 }
 
 function list(what: string, names: string[]): string {

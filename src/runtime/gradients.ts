@@ -1,9 +1,9 @@
 /** Gradients of a scalar with respect to variables, by tfjs's tape. */
-import { type Scalar, type Tensor, tf } from "./tensorflow.ts";
+import { type Tensor, tf } from "./tensorflow.ts";
 import type { Variable } from "./variable.ts";
 
 export interface LossAndGradients<A extends Record<string, Tensor>> {
-  loss: Scalar;
+  loss: Tensor;
   aux: A;
   /** One per variable; null where the loss does not depend on it. */
   gradients: (Tensor | null)[];
@@ -13,12 +13,12 @@ export interface LossAndGradients<A extends Record<string, Tensor>> {
  * Runs `f` with every variable's value on the tape and returns its loss, whatever else it returned, and d loss / d variable.
  */
 export function valueAndGradients<A extends Record<string, Tensor>>(
-  f: () => { loss: Scalar; aux: A },
+  f: () => { loss: Tensor; aux: A },
   variables: Variable[],
 ): LossAndGradients<A> {
   const values = variables.map((variable) => variable.value);
   let kept: A | undefined;
-  const bindAll = (index: number): Scalar => {
+  const bindAll = (index: number): Tensor => {
     if (index < variables.length) return variables[index].withValue(values[index], () => bindAll(index + 1));
     const { loss, aux } = f();
     kept = aux;
@@ -33,5 +33,5 @@ export function valueAndGradients<A extends Record<string, Tensor>>(
       return [key, copy];
     }),
   ) as A;
-  return { loss: value as Scalar, aux, gradients: grads.map((gradient) => gradient ?? null) };
+  return { loss: value as Tensor, aux, gradients: grads.map((gradient) => gradient ?? null) };
 }

@@ -123,7 +123,8 @@ export class Recorder implements OpExecutor {
 
   /** The updates that must run though no output depends on them. */
   updates(): number[] {
-    return [...this.variables.values()].flatMap((use) => (use.update === null ? [] : [use.update]));
+    const last = [...this.variables.values()].flatMap((use) => (use.update === null ? [] : [use.update]));
+    return [...new Set(last)]; // one op may update several variables
   }
 
   /** The graph's id of a tensor: recorded, constant, or captured from outside. */

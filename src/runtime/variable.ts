@@ -78,6 +78,15 @@ export class Variable {
     return withBinding(realBinding, () => tf.tidy(() => this.value.dataSync() as TypedArray));
   }
 
+  /** Exchanges places with a variable of the same shape; no value is copied. */
+  swap(other: Variable): void {
+    const [mine, theirs] = [this.handle, other.handle];
+    this.handleId = theirs;
+    other.handleId = mine;
+    byHandle.set(theirs, this);
+    byHandle.set(mine, other);
+  }
+
   dispose(): void {
     if (this.handleId === null) return;
     withBinding(realBinding, () =>

@@ -1,0 +1,165 @@
+/** Transformer language model over K parallel codebooks (MusicGen, arXiv 2306.05284). */
+import { UserError } from "../../errors.ts";
+import {
+  Embedding,
+  gatherAlong,
+  type InitializerStream,
+  LayerNorm,
+  Linear,
+  Module,
+  scaledStd,
+} from "../../nn/index.ts";
+import { type Tensor, tf } from "../../runtime/index.ts";
+import type { ConditionTensors } from "../conditioners/base.ts";
+import type { ConditionFuser } from "../conditioners/fuser.ts";
+import type { ConditioningProvider } from "../conditioners/provider.ts";
+import type { Pattern } from "./pattern.ts";
+import type { PatternProvider } from "./patterns.ts";
+import { type CrossSource, Transformer, type TransformerConfig } from "./transformer.ts";
+
+export interface LMConfig extends TransformerConfig {
+  n_q: number;
+  card: number;
+  bias_proj: boolean;
+}
+
+export class MusicGenLM extends Module {
+  readonly conditionProvider: ConditioningProvider;
+  /** Per codebook: card tokens and the special one. */
+  readonly emb: Embedding[];
+  readonly transformer: Transformer;
+  readonly outNorm: LayerNorm | null;
+  readonly linears: Linear[];
+  readonly config: LMConfig;
+  readonly patterns: PatternProvider;
+  readonly fuser: ConditionFuser;
+
+  constructor(
+    config: LMConfig,
+    parts: { patterns: PatternProvider; provider: ConditioningProvider; fuser: ConditionFuser },
+    init: InitializerStream,
+  ) {
+    super();
+    const { dim, card, n_q: nQ, weight_init } = config;
+    if (weight_init !== null && weight_init !== "gaussian" && weight_init !== "uniform") {
+      throw new UserError(
+        `transformer_lm.weight_init=${weight_init} is unknown; use gaussian, uniform or null`,
+      );
+    }
+    const std = scaledStd(dim, null);
+    const draw = () =>
+      weight_init === "uniform" ? init.uniform(std * Math.sqrt(3)) : init.truncatedNormal(std);
+    this.conditionProvider = parts.provider;
+    this.emb = Array.from({ length: nQ }, () => new Embedding(card + 1, dim, draw()));
+    this.transformer = new Transformer(config, init);
+    this.outNorm = config.norm_first ? new LayerNorm(dim) : null;
+    this.linears = Array.from(
+      { length: nQ },
+      () =>
+        new Linear(dim, card, init, {
+          bias: config.bias_proj,
+          ...(weight_init === null ? {} : { weight: draw() }),
+        }),
+    );
+    this.config = config;
+    this.patterns = parts.patterns;
+    this.fuser = parts.fuser;
+  }
+
+  /** The token that stands where the pattern has no code: the beginning of the sequence, and the delayed ends. */
+  get specialToken(): number {
+    return this.config.card;
+  }
+
+  /** sequence int32 [B, K, S], conditions -> logits [B, K, S, card] */
+  forward(sequence: Tensor, conditions: Record<string, ConditionTensors>): Tensor {
+    const { input, cross, prefixLength } = this.fuser.fuse(this.embed(sequence), conditions);
+    const hidden = this.transformer.forward(input, cross);
+    return this.heads(prefixLength > 0 ? dropPrefix(hidden, prefixLength) : hidden);
+  }
+
+  /**
+   * What the loss needs, for whole codes int32 [B, K, T]: logits at the S valid steps of the pattern, and for each the
+   * code that it predicts. logits [B, K, S, card], targets int32 [B, K, S], mask [K, S] (1 where there is a code).
+   */
+  predictions(codes: Tensor, conditions: Record<string, ConditionTensors>) {
+    const [, , timesteps] = codes.shape as [number, number, number];
+    const pattern = this.patterns.getPattern(timesteps);
+    const logits = this.forward(this.sequence(codes, pattern), conditions);
+    const { indexes, mask } = targetIndexes(pattern);
+    const steps = logits.shape[2]!;
+    const targets = gatherAlong(codes, indexes, steps);
+    return {
+      logits,
+      targets,
+      mask: tf.tensor2d(mask, [this.config.n_q, steps]) as Tensor,
+      targetIndexes: indexes,
+    };
+  }
+
+  /**
+   * Logits in the codes' own order, as the original returns them: logits [B, K, T, card] and mask uint8 [K, T] of the cells
+   * that a valid step predicts. Without gradient.
+   */
+  computePredictions(codes: Tensor, conditions: Record<string, ConditionTensors>) {
+    const [, , timesteps] = codes.shape as [number, number, number];
+    const pattern = this.patterns.getPattern(timesteps);
+    const logits = this.forward(this.sequence(codes, pattern), conditions);
+    const { indexes, mask } = pattern.revertLogitsIndexes(true);
+    return { logits: gatherAlong(logits, indexes, timesteps), mask };
+  }
+
+  /** codes int32 [B, K, T] -> the pattern's valid steps int32 [B, K, S] */
+  sequence(codes: Tensor, pattern: Pattern): Tensor {
+    const { indexes, mask, length } = pattern.sequenceIndexes(true);
+    const gathered = gatherAlong(codes, indexes, length);
+    const shape: [number, number, number] = [1, this.config.n_q, length];
+    const filled = tf.tensor3d(Int32Array.from(mask), shape, "int32");
+    const special = tf.tensor3d(
+      Int32Array.from(mask, (m) => (m ? 0 : this.specialToken)),
+      shape,
+      "int32",
+    );
+    return tf.add(tf.mul(gathered, filled), special);
+  }
+
+  /** int32 [B, K, S] -> [B, S, D]: the sum of the codebooks' embeddings. */
+  embed(sequence: Tensor): Tensor {
+    const codebooks = tf.unstack(sequence, 1);
+    return tf.addN(this.emb.map((table, k) => table.forward(codebooks[k]) as never)) as Tensor;
+  }
+
+  /** hidden [B, S, D] -> logits [B, K, S, card] */
+  heads(hidden: Tensor): Tensor {
+    const normal = this.outNorm ? this.outNorm.forward(hidden) : hidden;
+    return tf.stack(
+      this.linears.map((head) => head.forward(normal)),
+      1,
+    );
+  }
+}
+
+export type { CrossSource };
+
+function dropPrefix(hidden: Tensor, prefix: number): Tensor {
+  const [batch, length, dim] = hidden.shape as [number, number, number];
+  return tf.slice(hidden, [0, prefix, 0], [batch, length - prefix, dim]);
+}
+
+/** For each codebook and valid step, the timestep that the step's logits predict: revertLogitsIndexes the other way round. */
+function targetIndexes(pattern: Pattern): { indexes: Int32Array; mask: Float32Array } {
+  const steps = pattern.length(true);
+  const revert = pattern.revertLogitsIndexes(true);
+  const indexes = new Int32Array(pattern.nQ * steps);
+  const mask = new Float32Array(pattern.nQ * steps);
+  for (let q = 0; q < pattern.nQ; q++) {
+    for (let t = 0; t < pattern.timesteps; t++) {
+      const cell = q * pattern.timesteps + t;
+      if (!revert.mask[cell]) continue;
+      const target = q * steps + revert.indexes[cell];
+      indexes[target] = t;
+      mask[target] = 1;
+    }
+  }
+  return { indexes, mask };
+}

@@ -1,0 +1,239 @@
+/**
+ * Optimizers as updates of variables in place. `hyper(lr)` gives, on the host and in double precision, the numbers of the
+ * next update; `apply` uses them as tensors inside the jitted step.
+ */
+import { UserError } from "../errors.ts";
+import { attr, runOp, runUpdate, type Tensor, tf, Variable, zerosVariable } from "../runtime/index.ts";
+
+export interface AdamConfig {
+  betas: [number, number];
+  weight_decay: number;
+  eps: number;
+}
+
+export interface Optimizer {
+  /** Numbers that the next update needs, by name. Counts the update. */
+  hyper(lr: number): Record<string, number>;
+  /** Whether an update at this rate changes anything (D-Adaptation skips updates at rate 0). */
+  changes(lr: number): boolean;
+  /** Updates the parameters; gradients in their order, null where there is none. */
+  apply(gradients: (Tensor | null)[], hyper: Record<string, Tensor>): void;
+  /** Metrics of its own, as tensors, read inside the step. */
+  metrics(): Record<string, Tensor>;
+  /** The variables to save, by name. */
+  state(): [string, Variable][];
+  /** The host's part of the state. */
+  counters: { updates: number };
+}
+
+/** `optim.optimizer`: adamw, adam or dadam, over parameters with their names. */
+export function buildOptimizer(
+  name: string,
+  parameters: [string, Variable][],
+  config: AdamConfig,
+): Optimizer {
+  if (name === "adamw") return new Adam(parameters, config, true);
+  if (name === "adam") return new Adam(parameters, config, false);
+  if (name === "dadam") return new DAdaptAdam(parameters, config);
+  throw new UserError(`optim.optimizer=${name} is unknown; use adamw, adam or dadam`);
+}
+
+/** Adam (Kingma & Ba 2015), with weight decay decoupled (Loshchilov & Hutter 2019) or as an L2 term. */
+class Adam implements Optimizer {
+  readonly counters = { updates: 0 };
+  private readonly parameters: [string, Variable][];
+  private readonly config: AdamConfig;
+  private readonly decoupled: boolean;
+  private readonly expAvg: Variable[];
+  private readonly expAvgSq: Variable[];
+
+  constructor(parameters: [string, Variable][], config: AdamConfig, decoupled: boolean) {
+    this.parameters = parameters;
+    this.config = config;
+    this.decoupled = decoupled;
+    this.expAvg = parameters.map(([, parameter]) => zerosVariable(parameter.shape));
+    this.expAvgSq = parameters.map(([, parameter]) => zerosVariable(parameter.shape));
+  }
+
+  changes(): boolean {
+    return true;
+  }
+
+  /**
+   * Both bias corrections move into the rate and epsilon: m / (sqrt(v) + eps') * rate'. So does the rounding of 1 - beta,
+   * which the kernel computes in float32 (1 - 0.999 is off by 1.3e-5 there): its m and v are ours times a constant.
+   */
+  hyper(lr: number): Record<string, number> {
+    const step = ++this.counters.updates;
+    const [beta1, beta2] = this.config.betas;
+    const [rounding1, rounding2] = [beta1, beta2].map((beta) => (1 - Math.fround(beta)) / (1 - beta));
+    const correction2 = Math.sqrt((1 - beta2 ** step) * rounding2);
+    return {
+      rate: (lr * correction2) / ((1 - beta1 ** step) * rounding1),
+      epsilon: this.config.eps * correction2,
+      decay: lr * this.config.weight_decay,
+    };
+  }
+
+  apply(gradients: (Tensor | null)[], { rate, epsilon, decay }: Record<string, Tensor>): void {
+    const [beta1, beta2] = this.config.betas.map((beta) => tf.scalar(beta));
+    const zero = tf.scalar(0);
+    for (const [index, [, parameter]] of this.parameters.entries()) {
+      let gradient = gradients[index];
+      if (gradient === null) continue;
+      if (this.config.weight_decay !== 0) {
+        if (this.decoupled) subtract(parameter, tf.mul(parameter.value, decay));
+        else gradient = tf.add(gradient, tf.mul(parameter.value, this.config.weight_decay));
+      }
+      runUpdate(
+        "ResourceApplyAdam",
+        [
+          parameter,
+          this.expAvg[index],
+          this.expAvgSq[index],
+          zero,
+          zero,
+          rate,
+          beta1,
+          beta2,
+          epsilon,
+          gradient,
+        ],
+        { T: attr.type("float32"), use_locking: false, use_nesterov: false },
+      );
+    }
+  }
+
+  metrics(): Record<string, Tensor> {
+    return {};
+  }
+
+  state(): [string, Variable][] {
+    return this.parameters.flatMap(([name], index): [string, Variable][] => [
+      [`exp_avg.${name}`, this.expAvg[index]],
+      [`exp_avg_sq.${name}`, this.expAvgSq[index]],
+    ]);
+  }
+}
+
+/**
+ * D-Adaptation Adam (Defazio & Mishchenko 2023) as AudioCraft has it: decoupled decay, no bias correction, and each update
+ * made with the estimate `d` from before it.
+ */
+class DAdaptAdam implements Optimizer {
+  readonly counters = { updates: 0 };
+  private readonly parameters: [string, Variable][];
+  private readonly config: AdamConfig;
+  private readonly s: Variable[];
+  private readonly expAvg: Variable[];
+  private readonly expAvgSq: Variable[];
+  private readonly d: Variable;
+  private readonly gsqWeighted: Variable;
+
+  constructor(parameters: [string, Variable][], config: AdamConfig, d0 = 1e-6) {
+    this.parameters = parameters;
+    this.config = config;
+    const zeros = () => parameters.map(([, parameter]) => zerosVariable(parameter.shape));
+    this.s = zeros();
+    this.expAvg = zeros();
+    this.expAvgSq = zeros();
+    this.d = new Variable([], () => tf.scalar(d0));
+    this.gsqWeighted = zerosVariable([]);
+  }
+
+  changes(lr: number): boolean {
+    return lr > 0;
+  }
+
+  hyper(lr: number): Record<string, number> {
+    if (lr > 0) this.counters.updates++;
+    return { lr };
+  }
+
+  apply(gradients: (Tensor | null)[], { lr }: Record<string, Tensor>): void {
+    const { betas, eps, weight_decay: decay } = this.config;
+    const [beta1, beta2] = betas;
+    const d = this.d.value;
+    const rate = tf.mul(d, lr);
+    const gsq: Tensor[] = [];
+    const sksq: Tensor[] = [];
+    const sk1: Tensor[] = [];
+    for (const [index, gradient] of gradients.entries()) {
+      if (gradient === null) continue;
+      const expAvg = tf.add(
+        tf.mul(this.expAvg[index].value, beta1),
+        tf.mul(gradient, tf.mul(rate, 1 - beta1)),
+      );
+      const expAvgSq = tf.add(
+        tf.mul(this.expAvgSq[index].value, beta2),
+        tf.mul(tf.square(gradient), 1 - beta2),
+      );
+      const denominator = tf.add(tf.sqrt(expAvgSq), eps);
+      const s = tf.add(tf.mul(this.s[index].value, beta2), tf.mul(gradient, tf.mul(rate, 1 - beta2)));
+      gsq.push(tf.sum(tf.div(tf.square(gradient), denominator)));
+      sksq.push(tf.sum(tf.div(tf.square(s), denominator)));
+      sk1.push(tf.sum(tf.abs(s)));
+      this.expAvg[index].assign(expAvg);
+      this.expAvgSq[index].assign(expAvgSq);
+      this.s[index].assign(s);
+    }
+    const sk1Sum = total(sk1);
+    const moves = tf.greater(sk1Sum, 0);
+    const weighted = tf.add(
+      tf.mul(this.gsqWeighted.value, beta2),
+      tf.mul(total(gsq), tf.mul(tf.square(rate), 1 - beta2)),
+    );
+    const estimate = tf.div(
+      tf.sub(tf.div(total(sksq), 1 - beta2), weighted),
+      tf.where(moves, sk1Sum, tf.scalar(1)),
+    );
+    this.d.assign(tf.where(moves, tf.maximum(d, estimate), d));
+    this.gsqWeighted.assign(tf.where(moves, weighted, this.gsqWeighted.value));
+    const step = moves.toFloat();
+    for (const [index, [, parameter]] of this.parameters.entries()) {
+      if (gradients[index] === null) continue;
+      const direction = tf.div(this.expAvg[index].value, tf.add(tf.sqrt(this.expAvgSq[index].value), eps));
+      const shrink = tf.mul(parameter.value, tf.mul(rate, decay));
+      subtract(parameter, tf.mul(tf.add(shrink, direction), step));
+    }
+  }
+
+  metrics(): Record<string, Tensor> {
+    return { d: this.d.value };
+  }
+
+  state(): [string, Variable][] {
+    return [
+      ["d", this.d],
+      ["gsq_weighted", this.gsqWeighted],
+      ...this.parameters.flatMap(([name], index): [string, Variable][] => [
+        [`s.${name}`, this.s[index]],
+        [`exp_avg.${name}`, this.expAvg[index]],
+        [`exp_avg_sq.${name}`, this.expAvgSq[index]],
+      ]),
+    ];
+  }
+}
+
+/** Global 2-norm of all gradients, and the gradients scaled by min(1, maxNorm / (norm + 1e-6)) (torch.clip_grad_norm_). */
+export function clipByGlobalNorm(gradients: (Tensor | null)[], maxNorm: number | null) {
+  const halves = gradients.filter((g) => g !== null).map((g) => tf.mul(l2Loss(g), 2) as Tensor);
+  const norm = tf.sqrt(total(halves));
+  if (!maxNorm) return { norm, gradients };
+  const coefficient = tf.minimum(tf.div(maxNorm, tf.add(norm, 1e-6)), 1);
+  return { norm, gradients: gradients.map((g) => g && tf.mul(g, coefficient)) };
+}
+
+/** variable -= amount, in place. */
+function subtract(variable: Variable, amount: Tensor): void {
+  runUpdate("AssignSubVariableOp", [variable, amount], { dtype: attr.type("float32") });
+}
+
+/** sum(x^2) / 2, in one pass. */
+function l2Loss(x: Tensor): Tensor {
+  return runOp("L2Loss", [x], { T: attr.type("float32") })[0];
+}
+
+function total(scalars: Tensor[]): Tensor {
+  return tf.addN(scalars as never[]) as Tensor;
+}
