@@ -31,10 +31,13 @@ export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): T
 /** Rows of a table. weight [N, D], ids int32 [...] -> [..., D]. */
 export function embedding(weight: Tensor, ids: Tensor): Tensor {
   const [rows, dim] = weight.shape;
-  return withGradient([weight], ([table]) => ({
-    value: gatherRows(table, ids),
-    gradFunc: (dy) => segmentSum(dy.reshape([-1, dim]), ids.reshape([-1]), rows),
-  }));
+  return withGradient([weight], ([table], save) => {
+    save([ids]);
+    return {
+      value: gatherRows(table, ids),
+      gradFunc: (dy, [i]) => segmentSum(dy.reshape([-1, dim]), i.reshape([-1]), rows),
+    };
+  });
 }
 
 /** Rows of `table` [N, ...] by int32 `ids` [...], without tfjs's check of the indices, which would read their values. */

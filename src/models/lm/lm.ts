@@ -86,15 +86,15 @@ export class MusicGenLM extends Module {
     const [, , timesteps] = codes.shape as [number, number, number];
     const pattern = this.patterns.getPattern(timesteps);
     const logits = this.forward(this.sequence(codes, pattern), conditions);
-    const { indexes, mask } = targetIndexes(pattern);
-    const steps = logits.shape[2]!;
-    const targets = gatherAlong(codes, indexes, steps);
-    return {
-      logits,
-      targets,
-      mask: tf.tensor2d(mask, [this.config.n_q, steps]) as Tensor,
-      targetIndexes: indexes,
-    };
+    const { mask } = targetIndexes(pattern);
+    const shape: [number, number] = [this.config.n_q, logits.shape[2]!];
+    return { logits, targets: this.alongSteps(codes), mask: tf.tensor2d(mask, shape) as Tensor };
+  }
+
+  /** What belongs to the code that each valid step predicts: x [B, K, T] -> [B, K, S]; arbitrary where the mask is 0. */
+  alongSteps(x: Tensor): Tensor {
+    const pattern = this.patterns.getPattern(x.shape[2]!);
+    return gatherAlong(x, targetIndexes(pattern).indexes, pattern.length(true));
   }
 
   /**
