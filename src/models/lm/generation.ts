@@ -7,7 +7,7 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { UserError } from "../../errors.ts";
-import { type Jitted, jit, type Tensor, tf } from "../../runtime/index.ts";
+import { type AutocastType, autocast, type Jitted, jit, type Tensor, tf } from "../../runtime/index.ts";
 import type { PreparedConditions } from "../conditioners/provider.ts";
 import type { MusicGenLM } from "./lm.ts";
 import { type SamplingOptions, sampleToken } from "./sampling.ts";
@@ -57,7 +57,8 @@ export class Generator {
   >;
   private readonly step: Jitted<[Tensor[], Tensor, Tensor, StreamingState[], Draw], StepResult>;
 
-  constructor(lm: MusicGenLM) {
+  /** `precision` is that of the matrix products; null is float32. */
+  constructor(lm: MusicGenLM, precision: AutocastType | null = null) {
     if (!lm.config.causal) throw new UserError("generation needs transformer_lm.causal=true");
     for (const name of lm.fuser.names) {
       const unstreamed = lm.fuser
@@ -69,15 +70,11 @@ export class Generator {
         );
     }
     this.lm = lm;
-    this.prefill = jit((tokens, conditions, draw) => this.runPrefill(tokens, conditions, draw), {
-      name: "prefill",
-    });
-    this.step = jit(
-      (tokens, position, slot, states, draw) => this.runStep(tokens, position, slot, states, draw),
-      {
-        name: "generate_step",
-      },
+    this.prefill = jit(
+      (tokens, conditions, draw) => autocast(precision, () => this.runPrefill(tokens, conditions, draw)),
+      { name: "prefill" },
     );
+    this.step = jit((...args) => autocast(precision, () => this.runStep(...args)), { name: "generate_step" });
   }
 
   /** Generates codes int32 [B, K, frames] (row-major) for B rows. */

@@ -1,0 +1,235 @@
+/** Safetensors files: tensors read one by one from where they lie, written one by one as they come. */
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { UserError } from "../errors.ts";
+import { writeFileAtomically } from "./atomic_file.ts";
+import { arrayOf, bytesOf, type Dtype, elementsOf, encode, type TypedArray, toFloat32 } from "./dtypes.ts";
+import {
+  blankChecksum,
+  CHECKSUM_KEY,
+  cutShort,
+  damaged,
+  digest,
+  formatHeader,
+  type Header,
+  invalid,
+  MAX_HEADER_BYTES,
+  parseHeader,
+  type TensorEntry,
+  tensorDigests,
+  withChecksum,
+} from "./safetensors_header.ts";
+
+/** One read at most: larger ones are cut into these. */
+const CHUNK = 1 << 30;
+
+/** Named tensors in one file or several. */
+export interface WeightsReader {
+  /** The file, or the folder of files. */
+  readonly path: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly names: readonly string[];
+  has(name: string): boolean;
+  /** @throws UserError when there is no such tensor (so do the others that take a name) */
+  dtype(name: string): Dtype;
+  shape(name: string): readonly number[];
+  /** The tensor's values in its dtype's typed array, freshly read; F16 and BF16 as bit patterns. */
+  read(name: string): TypedArray;
+  /** The values of a floating-point tensor (F32, F16, BF16, F64) as float32. @throws UserError for another dtype */
+  readFloat32(name: string): Float32Array;
+  /** Compares the checksums of all tensors. @returns whether there were any @throws UserError naming a damaged tensor */
+  verify(onProgress?: (bytesDone: number, bytesTotal: number) => void): boolean;
+  close(): void;
+}
+
+/**
+ * Opens a file and checks its whole header; tensor data is read on request only. When the file carries our checksums,
+ * each tensor is compared with its own when it is read; with `verify` false they are ignored.
+ * @throws UserError naming the file and the reason, when it is missing, cut short or malformed
+ */
+export function openSafetensors(path: string, { verify = true } = {}): WeightsReader {
+  let descriptor: number;
+  try {
+    descriptor = openSync(path, "r");
+  } catch (error) {
+    throw new UserError(`${path}: cannot open: ${(error as Error).message}`);
+  }
+  try {
+    return new SafetensorsFile(path, descriptor, verify);
+  } catch (error) {
+    closeSync(descriptor);
+    throw error;
+  }
+}
+
+/** A tensor to write. `data` is called when its turn comes, so that only one tensor needs to be in memory. */
+export interface TensorSource {
+  name: string;
+  dtype: Dtype;
+  shape: readonly number[];
+  /** The dtype's own array, its raw bytes, or Float32Array for F16, BF16 (round to nearest even) and F64. */
+  data: () => TypedArray | Promise<TypedArray>;
+}
+
+/**
+ * Writes tensors, metadata and checksums to `path`, which is replaced in one instant when all is on the disk.
+ * @throws UserError with cause and remedy when the disk refuses; the previous file is untouched then
+ */
+export async function writeSafetensors(
+  path: string,
+  sources: readonly TensorSource[],
+  metadata: Readonly<Record<string, string>> = {},
+  { onProgress }: { onProgress?: (bytesDone: number, bytesTotal: number) => void } = {},
+): Promise<void> {
+  // widest elements first: so every tensor is aligned for programs that map the file into memory
+  const ordered = [...sources].sort((a, b) => bytesOf(b.dtype) - bytesOf(a.dtype));
+  const tensors = layOut(ordered);
+  const checksums = { ...metadata, [CHECKSUM_KEY]: blankChecksum(tensors.length) };
+  const header = formatHeader({ metadata: checksums, tensors });
+  if (header.length > MAX_HEADER_BYTES) {
+    throw new RangeError(`${path}: a header of ${header.length} bytes is too large; shorten the metadata`);
+  }
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  const dataBytes = tensors.at(-1)?.end ?? 0;
+  await writeFileAtomically(path, 8 + header.length + dataBytes, async (file) => {
+    const digests: string[] = [];
+    file.append(length);
+    file.append(header);
+    for (const [i, { name, dtype, begin, end }] of tensors.entries()) {
+      const bytes = encode(dtype, await ordered[i].data());
+      if (bytes.length !== end - begin) {
+        throw new RangeError(`tensor "${name}": ${end - begin} bytes expected, its data has ${bytes.length}`);
+      }
+      digests.push(digest(bytes));
+      file.append(bytes);
+      onProgress?.(end, dataBytes);
+    }
+    file.overwrite(8, withChecksum(header, digests));
+  });
+}
+
+function layOut(sources: readonly TensorSource[]): TensorEntry[] {
+  const names = new Set<string>();
+  let end = 0;
+  return sources.map(({ name, dtype, shape }) => {
+    if (names.has(name) || name === "__metadata__") throw new RangeError(`tensor name "${name}" is taken`);
+    names.add(name);
+    const begin = end;
+    end += elementsOf(shape) * bytesOf(dtype);
+    return { name, dtype, shape: [...shape], begin, end };
+  });
+}
+
+class SafetensorsFile implements WeightsReader {
+  readonly path: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly names: readonly string[];
+  private readonly descriptor: number;
+  private readonly dataStart: number;
+  private readonly tensors: Map<string, TensorEntry>;
+  private readonly digests: Map<string, string> | null;
+
+  constructor(path: string, descriptor: number, verify: boolean) {
+    const { header, bytes } = readHeader(path, descriptor);
+    const { [CHECKSUM_KEY]: _, ...metadata } = header.metadata;
+    this.path = path;
+    this.metadata = metadata;
+    this.descriptor = descriptor;
+    this.dataStart = 8 + bytes.length;
+    this.tensors = new Map(header.tensors.map((tensor) => [tensor.name, tensor]));
+    this.names = [...this.tensors.keys()];
+    this.digests = verify ? tensorDigests(path, bytes, header) : null;
+  }
+
+  has(name: string): boolean {
+    return this.tensors.has(name);
+  }
+
+  dtype(name: string): Dtype {
+    return this.tensor(name).dtype;
+  }
+
+  shape(name: string): readonly number[] {
+    return this.tensor(name).shape;
+  }
+
+  read(name: string): TypedArray {
+    const { dtype, begin, end } = this.tensor(name);
+    const bytes = readBytes(this.path, this.descriptor, this.dataStart + begin, end - begin);
+    const expected = this.digests?.get(name);
+    if (expected !== undefined && digest(bytes) !== expected) throw damaged(this.path, `tensor "${name}"`);
+    return arrayOf(dtype, bytes.buffer);
+  }
+
+  readFloat32(name: string): Float32Array {
+    const dtype = this.dtype(name);
+    const values = toFloat32(dtype, this.read(name));
+    if (values === null) {
+      throw new UserError(`${this.path}: tensor "${name}" holds ${dtype}, floating-point numbers expected`);
+    }
+    return values;
+  }
+
+  verify(onProgress?: (bytesDone: number, bytesTotal: number) => void): boolean {
+    if (this.digests === null) return false;
+    const total = Math.max(0, ...Array.from(this.tensors.values(), (tensor) => tensor.end));
+    for (const { name, end } of this.tensors.values()) {
+      this.read(name);
+      onProgress?.(end, total);
+    }
+    return true;
+  }
+
+  close(): void {
+    closeSync(this.descriptor);
+  }
+
+  private tensor(name: string): TensorEntry {
+    const tensor = this.tensors.get(name);
+    if (tensor) return tensor;
+    throw new UserError(
+      `${this.path}: no tensor "${name}" in this file (it has ${this.names.length} tensors)`,
+    );
+  }
+}
+
+function readHeader(path: string, descriptor: number): { header: Header; bytes: Buffer } {
+  const stats = fstatSync(descriptor);
+  if (!stats.isFile()) throw new UserError(`${path}: not a file`);
+  const size = stats.size;
+  if (size < 8) throw cutShort(path, 8, size);
+  const start = Buffer.from(readBytes(path, descriptor, 0, Math.min(size, 64)));
+  const headerBytes = Number(start.readBigUInt64LE(0));
+  if (headerBytes > MAX_HEADER_BYTES || headerBytes < 2) {
+    throw invalid(path, recognise(start) ?? `it begins with ${headerBytes} as the length of its header`);
+  }
+  if (8 + headerBytes > size) throw cutShort(path, 8 + headerBytes, size);
+  const bytes = Buffer.from(readBytes(path, descriptor, 8, headerBytes).buffer);
+  return { header: parseHeader(path, bytes, size - 8 - headerBytes), bytes };
+}
+
+/** Files that are often taken for safetensors files, and what they are. */
+function recognise(bytes: Buffer): string | null {
+  const start = bytes.toString("latin1");
+  if (start.startsWith("version https://git-lfs")) {
+    return "it is a Git LFS pointer; run `git lfs pull` in the repository that it came from";
+  }
+  if (start.startsWith("PK\x03\x04")) return "it is a PyTorch or zip archive";
+  if (/^\s*<(!doctype|html)/i.test(start)) return "it is a web page, most likely a failed download";
+  return null;
+}
+
+function readBytes(
+  path: string,
+  descriptor: number,
+  position: number,
+  length: number,
+): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(new ArrayBuffer(length));
+  for (let done = 0; done < length; ) {
+    const count = readSync(descriptor, bytes, done, Math.min(CHUNK, length - done), position + done);
+    if (count === 0) throw cutShort(path, position + length, position + done);
+    done += count;
+  }
+  return bytes;
+}

@@ -1,0 +1,63 @@
+/** A regular file opened for reads at any byte offset. */
+import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { AudioReadError } from "./audio.ts";
+
+export class FileBytes {
+  readonly path: string;
+  readonly size: number;
+  /** Modification time in ms; with `size` it tells whether cached facts about the file still hold. */
+  readonly modified: number;
+  private fd: number;
+
+  constructor(path: string) {
+    this.path = path;
+    try {
+      // Asked before opening: opening a pipe would wait for its writer.
+      if (!statSync(path).isFile()) throw new AudioReadError(path, "it is not a regular file");
+      this.fd = openSync(path, "r");
+    } catch (error) {
+      throw asReadError(path, error);
+    }
+    const stat = fstatSync(this.fd);
+    this.size = stat.size;
+    this.modified = stat.mtimeMs;
+    if (this.size === 0) {
+      this.close();
+      throw new AudioReadError(path, "it is empty");
+    }
+  }
+
+  /** The bytes [offset, offset + length), fewer at the end of the file. The buffer starts aligned at 0. */
+  read(offset: number, length: number): Uint8Array {
+    const wanted = Math.max(0, Math.min(length, this.size - offset));
+    const bytes = new Uint8Array(wanted);
+    let done = 0;
+    try {
+      while (done < wanted) {
+        const count = readSync(this.fd, bytes, done, wanted - done, offset + done);
+        if (count === 0) break;
+        done += count;
+      }
+    } catch (error) {
+      throw asReadError(this.path, error);
+    }
+    return done === wanted ? bytes : bytes.subarray(0, done);
+  }
+
+  close(): void {
+    if (this.fd >= 0) closeSync(this.fd);
+    this.fd = -1;
+  }
+}
+
+function asReadError(path: string, error: unknown): AudioReadError {
+  if (error instanceof AudioReadError) return error;
+  const code = (error as NodeJS.ErrnoException).code;
+  const reasons: Record<string, string> = {
+    ENOENT: "there is no such file",
+    EACCES: "permission denied",
+    ELOOP: "too many symbolic links",
+    EIO: "the disk reports an input/output error",
+  };
+  return new AudioReadError(path, (code && reasons[code]) || (error as Error).message);
+}

@@ -1,0 +1,171 @@
+/** WAV, RF64 and BW64 files: the header is parsed once, a segment is one read of its byte range. */
+import { type AudioFile, type AudioInfo, AudioReadError, describeAudio } from "./audio.ts";
+import type { FileBytes } from "./file_bytes.ts";
+
+type Encoding = "u8" | "s16" | "s24" | "s32" | "f32" | "f64";
+
+export class WavFile implements AudioFile {
+  readonly info: AudioInfo;
+  readonly encoding: Encoding;
+  private file: FileBytes;
+  private dataOffset: number;
+  private blockAlign: number;
+
+  /** Throws AudioReadError for encodings other than PCM and float, and for headers that promise more than the file holds. */
+  constructor(file: FileBytes) {
+    this.file = file;
+    const { format, data } = readChunks(file);
+    const { tag, channels, sampleRate, blockAlign } = format;
+    if (channels === 0) throw new AudioReadError(file.path, "its header claims 0 channels");
+    this.encoding = sampleEncoding(file.path, tag, (8 * blockAlign) / channels);
+    this.blockAlign = blockAlign;
+    this.dataOffset = data.offset;
+    this.info = describeAudio(file.path, sampleRate, channels, Math.floor(data.size / blockAlign));
+  }
+
+  async read(start: number, frames: number): Promise<Float32Array[]> {
+    const bytes = this.file.read(this.dataOffset + start * this.blockAlign, frames * this.blockAlign);
+    if (bytes.byteLength < frames * this.blockAlign)
+      throw new AudioReadError(this.file.path, "it became shorter while it was read");
+    return deinterleave(bytes, this.encoding, this.info.channels, frames);
+  }
+
+  close(): void {
+    this.file.close();
+  }
+}
+
+interface Format {
+  tag: number;
+  channels: number;
+  sampleRate: number;
+  blockAlign: number;
+}
+
+const PCM = 1;
+const FLOAT = 3;
+const EXTENSIBLE = 0xfffe;
+/** Names of encodings that are recognised, but not decoded (registered wFormatTag values). */
+const OTHER_ENCODINGS: Record<number, string> = {
+  2: "Microsoft ADPCM",
+  6: "A-law",
+  7: "mu-law",
+  17: "IMA ADPCM",
+  49: "GSM 6.10",
+  80: "MPEG",
+  85: "MP3",
+};
+
+function readChunks(file: FileBytes): { format: Format; data: { offset: number; size: number } } {
+  const id = (bytes: Uint8Array, at: number) => String.fromCharCode(...bytes.subarray(at, at + 4));
+  let format: Format | undefined;
+  let size64: number | undefined;
+  let offset = 12;
+  for (;;) {
+    const header = file.read(offset, 8);
+    if (header.length < 8)
+      throw new AudioReadError(file.path, format ? "it has no data chunk" : "its header is cut off");
+    const name = id(header, 0);
+    const size = view(header).getUint32(4, true);
+    const body = offset + 8;
+    if (name === "ds64") {
+      const sizes = file.read(body, 16);
+      if (sizes.length === 16) size64 = Number(view(sizes).getBigUint64(8, true));
+    } else if (name === "fmt ") {
+      format = readFormat(file, body, size);
+    } else if (name === "data") {
+      if (!format) throw new AudioReadError(file.path, "its data chunk comes before its format chunk");
+      return { format, data: { offset: body, size: dataSize(file, body, size, size64, format.blockAlign) } };
+    }
+    offset = body + size + (size % 2);
+  }
+}
+
+function readFormat(file: FileBytes, offset: number, size: number): Format {
+  const bytes = file.read(offset, Math.min(size, 40));
+  if (bytes.length < 16) throw new AudioReadError(file.path, "its format chunk is cut off");
+  const fields = view(bytes);
+  let tag = fields.getUint16(0, true);
+  // An extensible header keeps the true tag in the first two bytes of its subformat GUID.
+  if (tag === EXTENSIBLE && bytes.length >= 26) tag = fields.getUint16(24, true);
+  return {
+    tag,
+    channels: fields.getUint16(2, true),
+    sampleRate: fields.getUint32(4, true),
+    blockAlign: fields.getUint16(12, true),
+  };
+}
+
+/** Size of the sample data in bytes. Writers that cannot seek leave a placeholder: then it is all that follows. */
+function dataSize(
+  file: FileBytes,
+  offset: number,
+  size: number,
+  size64: number | undefined,
+  blockAlign: number,
+) {
+  const present = file.size - offset;
+  const claimed = size === 0xffffffff && size64 !== undefined ? size64 : size;
+  if (claimed >= 0x7ffff000 && size64 === undefined && claimed > present) return present;
+  if (claimed > present + blockAlign)
+    throw new AudioReadError(
+      file.path,
+      `it is truncated: its header promises ${claimed} bytes, ${present} are there`,
+    );
+  return Math.min(claimed, present);
+}
+
+function sampleEncoding(path: string, tag: number, bits: number): Encoding {
+  // Samples of fewer valid bits sit in the high bits of their container, so that only the container counts.
+  if (tag === PCM) {
+    if (bits === 8) return "u8";
+    if (bits === 16) return "s16";
+    if (bits === 24) return "s24";
+    if (bits === 32) return "s32";
+  } else if (tag === FLOAT) {
+    if (bits === 32) return "f32";
+    if (bits === 64) return "f64";
+  } else {
+    const name = OTHER_ENCODINGS[tag] ?? `format 0x${tag.toString(16)}`;
+    throw new AudioReadError(path, `WAV files with ${name} are not supported; convert it to PCM`);
+  }
+  throw new AudioReadError(
+    path,
+    `its header claims ${tag === PCM ? "PCM" : "float"} samples of ${bits} bits`,
+  );
+}
+
+function deinterleave(
+  bytes: Uint8Array,
+  encoding: Encoding,
+  channels: number,
+  frames: number,
+): Float32Array[] {
+  const count = frames * channels;
+  if (encoding === "u8") return split(bytes, channels, frames, 1 / 128, 128);
+  if (encoding === "s24") return split24(bytes, channels, frames);
+  const Type = { s16: Int16Array, s32: Int32Array, f32: Float32Array, f64: Float64Array }[encoding];
+  const scale = { s16: 2 ** -15, s32: 2 ** -31, f32: 1, f64: 1 }[encoding];
+  return split(new Type(bytes.buffer as ArrayBuffer, bytes.byteOffset, count), channels, frames, scale, 0);
+}
+
+function split(values: ArrayLike<number>, channels: number, frames: number, scale: number, zero: number) {
+  return Array.from({ length: channels }, (_, channel) => {
+    const out = new Float32Array(frames);
+    for (let i = 0, j = channel; i < frames; i++, j += channels) out[i] = (values[j] - zero) * scale;
+    return out;
+  });
+}
+
+function split24(bytes: Uint8Array, channels: number, frames: number) {
+  return Array.from({ length: channels }, (_, channel) => {
+    const out = new Float32Array(frames);
+    for (let i = 0, j = 3 * channel; i < frames; i++, j += 3 * channels)
+      out[i] = ((bytes[j] << 8) | (bytes[j + 1] << 16) | (bytes[j + 2] << 24)) * 2 ** -31;
+    return out;
+  });
+}
+
+function view(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

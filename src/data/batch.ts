@@ -1,0 +1,40 @@
+/** Batches: items of a data set put together into one array. */
+import type { AudioDataset, AudioItem, SegmentInfo } from "./audio_dataset.ts";
+
+export interface Batch<Info extends SegmentInfo = SegmentInfo> {
+  /** [B, C, T], contiguous. */
+  wav: Float32Array<ArrayBuffer>;
+  shape: [number, number, number];
+  infos: Info[];
+}
+
+/** Reads the items of a batch one after the other. */
+export async function readBatch<Info extends SegmentInfo>(
+  dataset: AudioDataset<Info>,
+  indices: ArrayLike<number>,
+  epoch: number,
+): Promise<Batch<Info>> {
+  const items: AudioItem<Info>[] = [];
+  for (let i = 0; i < indices.length; i++) items.push(await dataset.item(indices[i], epoch));
+  return collate(items);
+}
+
+/** Stacks items; shorter ones (whole files) are zero-padded to the longest, and `totalFrames` says so. */
+export function collate<Info extends SegmentInfo>(items: AudioItem<Info>[]): Batch<Info> {
+  const channels = items[0].info.channels;
+  const frames = Math.max(...items.map((item) => item.info.totalFrames));
+  const wav = new Float32Array(items.length * channels * frames);
+  const infos = items.map((item, b) => {
+    const length = item.info.totalFrames;
+    for (let c = 0; c < channels; c++)
+      wav.set(item.wav.subarray(c * length, (c + 1) * length), (b * channels + c) * frames);
+    return { ...item.info, totalFrames: frames };
+  });
+  return { wav, shape: [items.length, channels, frames], infos };
+}
+
+/** The samples [C, T] of one item of a batch, as a view. */
+export function itemWav(batch: Batch, index: number): Float32Array {
+  const size = batch.shape[1] * batch.shape[2];
+  return batch.wav.subarray(index * size, (index + 1) * size);
+}

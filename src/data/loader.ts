@@ -1,0 +1,167 @@
+/** Batches of a data set, read ahead by worker threads. The same batches in the same order for any number of workers. */
+import type { AudioDataset, SegmentInfo } from "./audio_dataset.ts";
+import { type Batch, readBatch } from "./batch.ts";
+import { type DatasetSpec, openDataset } from "./dataset_spec.ts";
+import { TorchRandom } from "./random.ts";
+import { WorkerPool } from "./worker_pool.ts";
+
+export interface LoaderOptions {
+  batchSize: number;
+  /** Worker threads; 0: batches are read when they are asked for, in this thread. */
+  numWorkers: number;
+  /** Other order of items in each epoch. */
+  shuffle: boolean;
+  seed: number;
+  /** Use a fixed random subset of so many items; null or more than there are: all. */
+  numSamples?: number | null;
+  /** Batches that each worker reads ahead. */
+  prefetch?: number;
+  /** This process among the processes of a distributed run. */
+  rank?: number;
+  worldSize?: number;
+  /**
+   * What a process gets: "even", as many items as every other (some twice, as torch's DistributedSampler does; for training),
+   * or "disjoint", every item once.
+   */
+  shards?: "even" | "disjoint";
+  warn?: (message: string) => void;
+}
+
+export interface LoaderStats {
+  /** Batches handed out. */
+  batches: number;
+  /** Seconds that the consumer waited for them. */
+  waitSeconds: number;
+  /** Batches read, those read ahead included. */
+  batchesRead: number;
+  /** Seconds that reading took, summed over workers. */
+  readSeconds: number;
+  /** Reads that failed and were replaced by another draw. */
+  brokenReads: number;
+}
+
+export class DataLoader<Info extends SegmentInfo = SegmentInfo> {
+  readonly dataset: AudioDataset<Info>;
+  readonly options: Required<LoaderOptions>;
+  readonly stats: LoaderStats = {
+    batches: 0,
+    batchesRead: 0,
+    waitSeconds: 0,
+    readSeconds: 0,
+    brokenReads: 0,
+  };
+  private readonly spec: DatasetSpec;
+  private readonly subset: Uint32Array;
+  private readonly named = new Set<string>();
+  private pool: WorkerPool<Info> | undefined;
+
+  /** Opens the data set here too: manifest errors show at once. Throws UserError. */
+  constructor(spec: DatasetSpec, options: LoaderOptions) {
+    this.spec = spec;
+    this.options = {
+      ...options,
+      numSamples: options.numSamples ?? null,
+      prefetch: options.prefetch ?? 2,
+      rank: options.rank ?? 0,
+      worldSize: options.worldSize ?? 1,
+      shards: options.shards ?? "disjoint",
+      warn: options.warn ?? (() => {}),
+    };
+    this.dataset = openDataset(spec, (message, path) => this.warnOnce(message, path)) as AudioDataset<Info>;
+    this.subset = this.chooseSubset();
+  }
+
+  /** Batches per epoch of this process. */
+  get length(): number {
+    const { rank, worldSize, shards, batchSize } = this.options;
+    const items =
+      shards === "even"
+        ? Math.ceil(this.subset.length / worldSize)
+        : Math.ceil((this.subset.length - rank) / worldSize);
+    return Math.ceil(items / batchSize);
+  }
+
+  /**
+   * The batches of an epoch from batch `start` on, one loop at a time. Leaving the loop early is fine: what was read ahead is
+   * dropped.
+   * Throws what reading threw: UserError when nothing can be read.
+   */
+  async *batches(epoch: number, start = 0): AsyncGenerator<Batch<Info>, void, void> {
+    const order = this.order(epoch);
+    const { batchSize, numWorkers, prefetch } = this.options;
+    const indices = (i: number) => order.slice(i * batchSize, (i + 1) * batchSize);
+    const count = Math.ceil(order.length / batchSize);
+    const pool = numWorkers > 0 ? this.openPool() : undefined;
+    const ahead: Promise<Batch<Info>>[] = [];
+    let next = start;
+    try {
+      for (let i = start; i < count; i++) {
+        if (pool)
+          while (next < count && next < i + numWorkers * prefetch)
+            ahead.push(pool.read(next, indices(next++), epoch));
+        const began = performance.now();
+        const batch = pool ? await pool.waitFor(ahead.shift()!) : await this.readHere(indices(i), epoch);
+        this.stats.waitSeconds += (performance.now() - began) / 1000;
+        this.stats.batches++;
+        yield batch;
+      }
+    } finally {
+      pool?.cancel();
+    }
+  }
+
+  /** Ends the worker threads; the loader may be used again. */
+  async close(): Promise<void> {
+    await this.pool?.close();
+    this.pool = undefined;
+  }
+
+  private openPool(): WorkerPool<Info> {
+    this.pool ??= new WorkerPool<Info>(this.spec, this.options.numWorkers, {
+      onRead: (seconds, brokenReads) => this.count(seconds, brokenReads),
+      onWarning: (message, path) => this.warnOnce(message, path),
+    });
+    return this.pool;
+  }
+
+  private async readHere(indices: Uint32Array, epoch: number): Promise<Batch<Info>> {
+    const began = performance.now();
+    const before = this.dataset.brokenReads;
+    const batch = await readBatch(this.dataset, indices, epoch);
+    this.count((performance.now() - began) / 1000, this.dataset.brokenReads - before);
+    return batch;
+  }
+
+  private count(readSeconds: number, brokenReads: number): void {
+    this.stats.batchesRead++;
+    this.stats.readSeconds += readSeconds;
+    this.stats.brokenReads += brokenReads;
+  }
+
+  private warnOnce(message: string, path: string): void {
+    // Every worker finds a broken file for itself.
+    const key = path || message;
+    if (this.named.has(key)) return;
+    this.named.add(key);
+    this.options.warn(message);
+  }
+
+  private chooseSubset(): Uint32Array {
+    const total = this.dataset.length;
+    const { numSamples, seed } = this.options;
+    if (numSamples === null || numSamples >= total) return Uint32Array.from({ length: total }, (_, i) => i);
+    return new TorchRandom(seed).permutation(total).slice(0, numSamples);
+  }
+
+  /** The items of this process in an epoch. */
+  private order(epoch: number): Uint32Array {
+    const { shuffle, seed, rank, worldSize, shards } = this.options;
+    const count = this.subset.length;
+    const places = shuffle
+      ? new TorchRandom(seed + epoch).permutation(count)
+      : Uint32Array.from({ length: count }, (_, i) => i);
+    const total = shards === "even" ? Math.ceil(count / worldSize) * worldSize : count;
+    const mine = Math.ceil((total - rank) / worldSize);
+    return Uint32Array.from({ length: mine }, (_, i) => this.subset[places[(rank + i * worldSize) % count]]);
+  }
+}

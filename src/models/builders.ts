@@ -1,0 +1,63 @@
+/** From a composed config to models. Options that are not built are refused here, by name. */
+import type { MusicGenConfig } from "../config/schema.ts";
+import { UserError } from "../errors.ts";
+import { InitializerStream } from "../nn/index.ts";
+import { type CompressionModel, wrapCompressionModel } from "./compression.ts";
+import { buildConditioners } from "./conditioners/build.ts";
+import { loadCompressionModel } from "./encodec/index.ts";
+import { MusicGenLM } from "./lm/lm.ts";
+import { buildPatternProvider } from "./lm/patterns.ts";
+
+/** The language model with new weights, drawn from `cfg.seed`, and its conditioners. */
+export async function buildLM(cfg: MusicGenConfig): Promise<MusicGenLM> {
+  const options = cfg.transformer_lm;
+  refuseUnbuilt(cfg);
+  const init = new InitializerStream(cfg.seed ?? 0);
+  const { provider, fuser } = await buildConditioners(cfg, options.dim, init);
+  const patterns = buildPatternProvider(cfg.codebooks_pattern, options.n_q);
+  const cross_attention = options.cross_attention || fuser.usesCross;
+  return new MusicGenLM({ ...options, cross_attention }, { patterns, provider, fuser }, init);
+}
+
+/** The frozen codec that turns audio into the tokens of the language model, checked against what that expects. */
+export async function buildCompressionModel(cfg: MusicGenConfig): Promise<CompressionModel> {
+  const codec = await loadCompressionModel(cfg.compression_model_checkpoint, { sampleRate: cfg.sample_rate });
+  const model = wrapCompressionModel(codec, cfg);
+  const { n_q, card } = cfg.transformer_lm;
+  const mismatches = [
+    [model.sampleRate, cfg.sample_rate, "sample_rate"],
+    [model.cardinality, card, "transformer_lm.card"],
+    [model.numCodebooks, n_q, "transformer_lm.n_q"],
+  ].filter(([has, wanted]) => has !== wanted);
+  if (mismatches.length > 0) {
+    const list = mismatches.map(([has, wanted, key]) => `${key}=${wanted}, but the codec has ${has}`);
+    throw new UserError(
+      `compression_model_checkpoint=${cfg.compression_model_checkpoint} does not fit: ${list.join("; ")}`,
+    );
+  }
+  return model;
+}
+
+/** Options of `transformer_lm` that exist in the config but not yet in the model. */
+function refuseUnbuilt(cfg: MusicGenConfig): void {
+  const options = cfg.transformer_lm;
+  const unbuilt: [boolean, string][] = [
+    [cfg.lm_model !== "transformer_lm", `lm_model=${cfg.lm_model}`],
+    [
+      options.positional_embedding !== "sin",
+      `transformer_lm.positional_embedding=${options.positional_embedding}`,
+    ],
+    [options.xpos, "transformer_lm.xpos=true"],
+    [options.kv_repeat !== 1, `transformer_lm.kv_repeat=${options.kv_repeat}`],
+    [options.dropout !== 0, `transformer_lm.dropout=${options.dropout}`],
+    [(options.attention_dropout ?? 0) !== 0, `transformer_lm.attention_dropout=${options.attention_dropout}`],
+    [options.emb_lr !== null, `transformer_lm.emb_lr=${options.emb_lr}`],
+    [options.checkpointing !== "none", `transformer_lm.checkpointing=${options.checkpointing}`],
+    [options.norm !== "layer_norm", `transformer_lm.norm=${options.norm}`],
+    [options.attention_as_float32, "transformer_lm.attention_as_float32=true"],
+    [cfg.dtype !== "float32", `dtype=${cfg.dtype}`],
+    [cfg.fsdp.use, "fsdp.use=true"],
+  ];
+  const first = unbuilt.find(([used]) => used);
+  if (first) throw new UserError(`${first[1]} is not built yet`);
+}

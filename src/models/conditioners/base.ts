@@ -1,0 +1,107 @@
+/**
+ * Conditioners turn attributes of a sample (its description, …) into sequences of vectors for the language model.
+ *
+ * Each works in two halves, because a training step is one jitted function: `prepare` runs outside of the step and does
+ * what needs the host or is not trained (tokens, a frozen text encoder); `forward` runs inside and is trained.
+ */
+import { type Initializer, type InitializerStream, Linear, Module, maskedScore } from "../../nn/index.ts";
+import { type Tensor, tf } from "../../runtime/index.ts";
+import type { Droppable, Nullify } from "./dropout.ts";
+import type { TokenBatch } from "./lut_tokenizer.ts";
+
+/** What a sample says about itself. Audio conditions are not built, so those two records are always empty. */
+export type ConditioningAttributes = Droppable<never, never>;
+
+/** What `dropConditions` and the dropouts need for audio; there is none to drop. */
+export const nullify: Nullify<never, never> = {
+  wav: (condition) => condition,
+  joint_embed: (condition) => condition,
+};
+
+/** Attributes of a sample that has only texts; null stands for an unknown one. */
+export function textAttributes(text: Record<string, string | null>): ConditioningAttributes {
+  return { text, wav: {}, joint_embed: {} };
+}
+
+/**
+ * A batch of conditions on its way into the step: only tensors, because any number here would be part of the traced
+ * function, and tracing once per text length is what the padding avoids. The caller disposes of them (`tf.dispose`).
+ */
+export interface PreparedCondition {
+  /** Token ids int32 [B, L], or the hidden states of a frozen encoder [B, L, H]. */
+  input: Tensor;
+  /** float32 [B, L]: 1 on tokens, 0 on padding and on conditions that are not there. */
+  mask: Tensor;
+  /** float32 [1, 1, 1, L]: 0 up to the batch's longest text, `maskedScore` on what is only padding to `lengthMultiple`. */
+  crossBias: Tensor;
+}
+
+/** Conditions as the fuser takes them. */
+export interface ConditionTensors {
+  /** [B, L, D], zero where the mask is 0. */
+  embedding: Tensor;
+  mask: Tensor;
+  crossBias: Tensor;
+}
+
+export interface PrepareOptions {
+  /** Whether random augmentations of the conditions (word dropout) act. */
+  training: boolean;
+}
+
+export abstract class Conditioner extends Module {
+  readonly outputProj: Linear;
+
+  /** From `dim` to the model's `outputDim`, with PyTorch's default initialisation or `weight`. */
+  constructor(dim: number, outputDim: number, init: InitializerStream, weight?: Initializer) {
+    super();
+    this.outputProj = new Linear(dim, outputDim, init, { weight });
+  }
+
+  /** The host's half, for a batch of texts; null is "no condition". Not inside `jit`. */
+  abstract prepare(texts: readonly (string | null)[], options: PrepareOptions): PreparedCondition;
+
+  /** The step's half. */
+  abstract forward(prepared: PreparedCondition): ConditionTensors;
+
+  /** The state of the random draws that `prepare` makes, for a checkpoint; null when it makes none. */
+  randomState(): number[] | null {
+    return null;
+  }
+
+  restoreRandomState(_state: readonly number[]): void {}
+
+  /** hidden [B, L, dim] -> projected and masked, so that the bias does not reach what is not there. */
+  protected project(hidden: Tensor, { mask, crossBias }: PreparedCondition): ConditionTensors {
+    const embedding = tf.mul(this.outputProj.forward(hidden), mask.expandDims(-1)) as Tensor;
+    return { embedding, mask, crossBias };
+  }
+}
+
+/**
+ * Pads a batch of tokens from its own length to a multiple of `lengthMultiple` and puts it into tensors.
+ *
+ * A jitted function is traced once per shape, so texts of every length would mean a trace each. But padding matters:
+ * AudioCraft's cross-attention has no mask, so the zero vectors up to the longest text of the batch take part. `crossBias`
+ * hides those beyond, and only those, which leaves the results as if the batch ended at its longest text.
+ */
+export function padTokens(
+  { ids, mask, length }: TokenBatch,
+  padIndex: number,
+  lengthMultiple: number,
+): PreparedCondition {
+  const rows = ids.length / length;
+  const padded = Math.ceil(length / lengthMultiple) * lengthMultiple;
+  const paddedIds = new Int32Array(rows * padded).fill(padIndex);
+  const paddedMask = new Float32Array(rows * padded);
+  for (let row = 0; row < rows; row++) {
+    paddedIds.set(ids.subarray(row * length, (row + 1) * length), row * padded);
+    paddedMask.set(mask.subarray(row * length, (row + 1) * length), row * padded);
+  }
+  const bias = new Float32Array(padded).fill(maskedScore, length);
+  return {
+    input: tf.tensor2d(paddedIds, [rows, padded], "int32"),
+    mask: tf.tensor2d(paddedMask, [rows, padded]),
+    crossBias: tf.tensor4d(bias, [1, 1, 1, padded]),
+  };
+}

@@ -1,0 +1,111 @@
+/** Text by T5: a frozen T5 encoder, whose hidden states are projected by a trained matrix. */
+import { UserError } from "../../errors.ts";
+import type { InitializerStream } from "../../nn/index.ts";
+import { TorchGenerator } from "../../random/mt19937.ts";
+import { type AutocastType, autocast, type Jitted, jit, type Tensor } from "../../runtime/index.ts";
+import type { T5Encoder } from "../t5/encoder.ts";
+import type { T5Tokenizer } from "../t5/tokenizer.ts";
+import {
+  Conditioner,
+  type ConditionTensors,
+  type PreparedCondition,
+  type PrepareOptions,
+  padTokens,
+} from "./base.ts";
+
+/** The models that go by name, and the size of their hidden states. */
+export const T5_DIMS: Readonly<Record<string, number>> = {
+  "t5-small": 512,
+  "t5-base": 768,
+  "t5-large": 1024,
+  "t5-3b": 1024,
+  "t5-11b": 1024,
+  "google/flan-t5-small": 512,
+  "google/flan-t5-base": 768,
+  "google/flan-t5-large": 1024,
+  "google/flan-t5-xl": 2048,
+  "google/flan-t5-xxl": 4096,
+};
+
+export interface T5ConditionerOptions {
+  encoder: T5Encoder;
+  tokenizer: Pick<T5Tokenizer, "encodeBatch">;
+  outputDim: number;
+  /** Probability with which a word is left out in training. */
+  wordDropout?: number;
+  /** Lengths are padded to a multiple of this: see `padTokens`. */
+  lengthMultiple?: number;
+  /** The 16-bit type that the encoder computes its matrix products in, or null for float32. */
+  autocastType?: AutocastType | null;
+  seed?: number;
+}
+
+export class T5Conditioner extends Conditioner {
+  /** Private to the class and so no part of the state dict: a checkpoint does not carry the frozen T5. */
+  readonly #encoder: T5Encoder;
+  private readonly encode: Jitted<[Tensor, Tensor], Tensor>;
+  private readonly tokenizer: Pick<T5Tokenizer, "encodeBatch">;
+  private readonly wordDropout: number;
+  private readonly lengthMultiple: number;
+  private readonly autocastType: AutocastType | null;
+  private readonly generator: TorchGenerator;
+
+  /** @throws UserError when `wordDropout` is not a probability */
+  constructor(options: T5ConditionerOptions, init: InitializerStream) {
+    const { encoder, tokenizer, outputDim } = options;
+    super(encoder.config.dModel, outputDim, init);
+    this.#encoder = encoder;
+    this.encode = jit((ids: Tensor, mask: Tensor) => encoder.forward(ids, mask), { name: "t5_encoder" });
+    this.tokenizer = tokenizer;
+    this.wordDropout = options.wordDropout ?? 0;
+    this.lengthMultiple = options.lengthMultiple ?? 1;
+    this.autocastType = options.autocastType ?? null;
+    this.generator = new TorchGenerator(options.seed ?? 1234);
+    if (!(this.wordDropout >= 0 && this.wordDropout <= 1)) {
+      throw new UserError(`word_dropout must be a probability between 0 and 1, got ${this.wordDropout}`);
+    }
+  }
+
+  /**
+   * Tokens and T5. No text (null, "", or all words dropped) is the token `</s>` under mask 0, in T5, too; it comes out as
+   * zeros.
+   */
+  override prepare(texts: readonly (string | null)[], { training }: PrepareOptions): PreparedCondition {
+    const entries = texts.map((text) => (training ? this.dropWords(text ?? "") : (text ?? "")));
+    const { ids, mask, length } = this.tokenizer.encodeBatch(entries);
+    for (const [row, text] of entries.entries()) {
+      if (text === "") mask.fill(0, row * length, (row + 1) * length);
+    }
+    const tokens = padTokens({ ids, mask, length }, 0, this.lengthMultiple);
+    const hidden = autocast(this.autocastType, () => this.encode(tokens.input, tokens.mask));
+    tokens.input.dispose();
+    return { ...tokens, input: hidden };
+  }
+
+  override forward(prepared: PreparedCondition): ConditionTensors {
+    return this.project(prepared.input, prepared);
+  }
+
+  override randomState(): number[] {
+    return this.generator.state();
+  }
+
+  override restoreRandomState(state: readonly number[]): void {
+    this.generator.restore(state);
+  }
+
+  override dispose(): void {
+    super.dispose();
+    this.encode.dispose();
+    this.#encoder.dispose();
+  }
+
+  /** Keeps each word with probability 1 - wordDropout; words are what single spaces separate. */
+  private dropWords(text: string): string {
+    if (this.wordDropout === 0) return text;
+    return text
+      .split(" ")
+      .filter(() => this.generator.rand() >= this.wordDropout)
+      .join(" ");
+  }
+}

@@ -1,0 +1,83 @@
+/** Multi-layer LSTM over time, one fused TensorFlow op a layer whatever the number of steps. */
+import { type InitializerStream, Module, Parameter } from "../../nn/index.ts";
+import { attr, runOp, type Tensor, tf } from "../../runtime/index.ts";
+import { DataType } from "../../runtime/native.ts";
+import type { OpInput } from "../../runtime/ops.ts";
+import { backend } from "../../runtime/tensorflow.ts";
+
+/** The LSTM of SEANet: as many outputs as inputs, and the input added to the output. */
+export class ResidualLSTM extends Module {
+  /** PyTorch's names: weight_ih_l0 [4D, D], weight_hh_l0 [4D, D], bias_ih_l0 [4D], bias_hh_l0 [4D], … */
+  readonly lstm: Record<string, Parameter> = {};
+  private readonly layers: number;
+
+  /** PyTorch's default: everything U(-1/sqrt(D), 1/sqrt(D)). */
+  constructor(dimension: number, layers: number, init: InitializerStream) {
+    super();
+    this.layers = layers;
+    const bound = 1 / Math.sqrt(dimension);
+    const make = (shape: number[]) => new Parameter(shape, init.uniform(bound));
+    for (let layer = 0; layer < layers; layer++) {
+      this.lstm[`weight_ih_l${layer}`] = make([4 * dimension, dimension]);
+      this.lstm[`weight_hh_l${layer}`] = make([4 * dimension, dimension]);
+      this.lstm[`bias_ih_l${layer}`] = make([4 * dimension]);
+      this.lstm[`bias_hh_l${layer}`] = make([4 * dimension]);
+    }
+  }
+
+  /** [B, T, D] -> [B, T, D] */
+  forward(x: Tensor): Tensor {
+    let y = tf.transpose(x, [1, 0, 2]);
+    for (let layer = 0; layer < this.layers; layer++) {
+      const value = (name: string) => this.lstm[`${name}_l${layer}`].value;
+      y = lstmLayer(y, value("weight_ih"), value("weight_hh"), tf.add(value("bias_ih"), value("bias_hh")));
+    }
+    return tf.add(x, tf.transpose(y, [1, 0, 2]));
+  }
+}
+
+/**
+ * One layer from a zero state: x [T, B, I], input weights [4D, I], recurrent weights [4D, D], bias [4D], gates in the order
+ * input, forget, cell, output (PyTorch's) -> hidden states [T, B, D].
+ */
+export function lstmLayer(x: Tensor, inputWeights: Tensor, recurrentWeights: Tensor, bias: Tensor): Tensor {
+  const weights = tf.transpose(tf.concat([inputWeights, recurrentWeights], 1));
+  const run = tf.customGrad(((input: Tensor, w: Tensor, b: Tensor, save: (tensors: Tensor[]) => void) => {
+    const [steps, batch] = input.shape;
+    const dimension = b.shape[0] / 4;
+    const state = tf.zeros([batch, dimension]);
+    const noPeephole = tf.zeros([dimension]);
+    const common = [input, state, state, w, noPeephole, noPeephole, noPeephole, b];
+    // Outputs: input gate, cell state, forget gate, output gate, cell input, tanh of the cell state, hidden state.
+    const outputs = withInt64(steps, (n) => runOp("BlockLSTMV2", [n, ...common], { ...attrs, ...clip }, 7));
+    save([...common, ...outputs]);
+    return {
+      value: outputs[6],
+      gradFunc: (dy: Tensor, saved: Tensor[]) => {
+        const noGradient = tf.zerosLike(dy); // of the cell states, which nobody reads
+        const gradients = withInt64(steps, (n) =>
+          runOp("BlockLSTMGradV2", [n, ...saved, noGradient, dy], attrs, 8),
+        );
+        return [gradients[0], gradients[3], gradients[7]];
+      },
+    };
+  }) as never) as unknown as (x: Tensor, w: Tensor, b: Tensor) => Tensor;
+  return run(x, weights, bias);
+}
+
+const attrs = { use_peephole: false, T: attr.type("float32") };
+const clip = { cell_clip: attr.float(0) };
+
+/** Hands an op a 64-bit integer scalar, a type that tfjs has no tensors of. */
+function withInt64(value: number, f: (scalar: OpInput) => Tensor[]): Tensor[] {
+  const { binding } = backend;
+  const [source] = backend.getInputTensorIds([tf.scalar(value, "int32")]);
+  const cast = [
+    { name: "SrcT", ...attr.type("int32") },
+    { name: "DstT", ...attr.type(DataType.int64) },
+  ];
+  const [{ id }] = binding.executeOp("Cast", cast, [source], 1);
+  const result = f({ handle: id });
+  binding.deleteTensor(id);
+  return result;
+}

@@ -1,0 +1,67 @@
+/** A T5 encoder and its tokenizer from a model repository: T5's own, or a MusicGen's, which has one as its text encoder. */
+import { readFileSync } from "node:fs";
+import { openHubWeights, resolveHubFile } from "../../checkpoint/hub.ts";
+import type { WeightsReader } from "../../checkpoint/safetensors.ts";
+import { UserError } from "../../errors.ts";
+import { loadState } from "../../nn/index.ts";
+import { parseT5Config } from "./config.ts";
+import { T5Encoder } from "./encoder.ts";
+import { loadT5Tokenizer, type T5Tokenizer } from "./tokenizer.ts";
+
+export interface T5 {
+  encoder: T5Encoder;
+  tokenizer: T5Tokenizer;
+}
+
+/**
+ * Loads `config.json`, `model.safetensors` (or its shards) and `spiece.model`.
+ * @param folderOrHubId a local folder, or a repository in the hub or its cache ("t5-base", "google/flan-t5-small", …)
+ * @throws UserError when a file is missing, damaged, or does not fit the others
+ */
+export async function loadT5(folderOrHubId: string): Promise<T5> {
+  const tokenizerPath = await resolveHubFile(folderOrHubId, "spiece.model");
+  const tokenizer = await loadT5Tokenizer(tokenizerPath);
+  const encoder = await loadT5Encoder(folderOrHubId);
+  if (tokenizer.vocabSize > encoder.config.vocabSize) {
+    encoder.dispose();
+    throw new UserError(
+      `${tokenizerPath}: the tokenizer has ${tokenizer.vocabSize} tokens, the model ${encoder.config.vocabSize}; they are of different models`,
+    );
+  }
+  return { encoder, tokenizer };
+}
+
+/** The encoder alone: `config.json` and the weights. */
+export async function loadT5Encoder(folderOrHubId: string): Promise<T5Encoder> {
+  const configPath = await resolveHubFile(folderOrHubId, "config.json");
+  const encoder = new T5Encoder(parseT5Config(readJson(configPath), configPath));
+  const reader = await openHubWeights(folderOrHubId);
+  try {
+    // whatever else the file holds (T5's decoder, MusicGen's other parts) is not ours
+    loadState(encoder, reader, { rename: namesInFile(reader), ignore: () => true });
+  } finally {
+    reader.close();
+  }
+  return encoder;
+}
+
+/**
+ * The names in the file for ours. A MusicGen has the encoder under `text_encoder.`; and the shared embeddings may be there
+ * only under the name of their use.
+ */
+export function namesInFile(reader: Pick<WeightsReader, "names" | "has">): (name: string) => string {
+  const prefix = reader.names.some((name) => name.startsWith("text_encoder.")) ? "text_encoder." : "";
+  const alias = `${prefix}encoder.embed_tokens.weight`;
+  return (name) => {
+    const isUnderAlias = name === "shared.weight" && !reader.has(prefix + name) && reader.has(alias);
+    return isUnderAlias ? alias : prefix + name;
+  };
+}
+
+function readJson(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw new UserError(`${path}: cannot be read as JSON: ${(error as Error).message}`);
+  }
+}

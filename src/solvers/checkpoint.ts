@@ -1,0 +1,147 @@
+/**
+ * Checkpoints of a run: one `.safetensors` file with every tensor of the state and, in its metadata, the composed config,
+ * the signature, the history, the git commit and the host's part of the state. Loading one executes nothing.
+ */
+import { copyFileSync, existsSync, linkSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import {
+  openSafetensors,
+  type TensorSource,
+  type WeightsReader,
+  writeSafetensors,
+} from "../checkpoint/safetensors.ts";
+import { configFromYaml } from "../config/index.ts";
+import { asMusicGenConfig, type MusicGenConfig } from "../config/schema.ts";
+import { UserError } from "../errors.ts";
+import type { Run } from "./run.ts";
+
+/** What a solver puts into a checkpoint and takes out of it. */
+export interface CheckpointContent {
+  /** To write: the tensors, by name. */
+  tensors: TensorSource[];
+  /** Counters, random states: anything that JSON can hold. */
+  host: Record<string, unknown>;
+  /** To read: the file's tensors. */
+  reader?: WeightsReader;
+}
+
+export interface CheckpointConfig {
+  save_last: boolean;
+  save_every: number | null;
+  keep_last: number | null;
+  keep_every_states: unknown;
+}
+
+export const checkpointName = "checkpoint.safetensors";
+
+export class Checkpoint {
+  private readonly run: Run;
+  private readonly config: CheckpointConfig;
+  private readonly path: string;
+
+  constructor(run: Run, config: CheckpointConfig) {
+    if (config.keep_every_states !== null)
+      throw new UserError("checkpoint.keep_every_states is not built yet: leave it null");
+    this.run = run;
+    this.config = config;
+    this.path = join(run.folder, checkpointName);
+  }
+
+  /** Replaces the checkpoint in one instant; when the disk refuses, the previous one is still there. */
+  async write({ tensors, host }: CheckpointContent): Promise<void> {
+    if (!this.config.save_last) return;
+    await writeSafetensors(this.path, tensors, {
+      format: "musicgen-tfjs",
+      "xp.cfg": this.run.configYaml,
+      "xp.sig": this.run.signature,
+      "xp.argv": JSON.stringify(this.run.argv),
+      git_commit: this.run.gitCommit ?? "unknown",
+      history: JSON.stringify((host.solver as { history: unknown }).history),
+      state: JSON.stringify(host),
+    });
+  }
+
+  /** Every `save_every` epochs the checkpoint stays under a name of its own; of these the newest `keep_last` are kept. */
+  async keepNumbered(epoch: number): Promise<void> {
+    const { save_every: every, keep_last: keep, save_last } = this.config;
+    if (!every || epoch % every !== 0 || !save_last) return;
+    const name = join(this.run.folder, `checkpoint_${epoch}.safetensors`);
+    linkOrCopy(this.path, name);
+    if (!keep) return;
+    const numbers = readdirSync(this.run.folder).flatMap(
+      (file) => /^checkpoint_(\d+)\.safetensors$/.exec(file)?.[1] ?? [],
+    );
+    const oldest = numbers
+      .map(Number)
+      .sort((a, b) => b - a)
+      .slice(keep);
+    for (const number of oldest)
+      rmSync(join(this.run.folder, `checkpoint_${number}.safetensors`), { force: true });
+  }
+
+  /** The checkpoint of this run, or null. Throws a UserError when it is damaged. */
+  read(): (Required<CheckpointContent> & { close: () => void }) | null {
+    if (!existsSync(this.path)) return null;
+    const reader = openSafetensors(this.path);
+    const { state } = reader.metadata;
+    if (state === undefined) throw new UserError(`${this.path} holds weights, but not the state of a run`);
+    return { tensors: [], host: JSON.parse(state), reader, close: () => reader.close() };
+  }
+}
+
+/** A checkpoint read for its weights: to generate from, or to start another run from. */
+export interface TrainedModel {
+  cfg: MusicGenConfig;
+  signature: string;
+  /** Tensors of the best state, by the model's own names. */
+  weights: {
+    path: string;
+    names: string[];
+    shape(name: string): readonly number[];
+    readFloat32(name: string): Float32Array;
+  };
+  epochs: number;
+  close(): void;
+}
+
+/** Opens a checkpoint for its config and its best weights. */
+export function openTrained(path: string): TrainedModel {
+  const reader = openSafetensors(path);
+  const yaml = reader.metadata["xp.cfg"];
+  if (yaml === undefined)
+    throw new UserError(`${path} has no config inside: it is not a checkpoint of this program`);
+  const prefix = weightsPrefix(reader);
+  const names = reader.names
+    .filter((name) => name.startsWith(prefix))
+    .map((name) => name.slice(prefix.length));
+  return {
+    cfg: asMusicGenConfig(configFromYaml(yaml, `${path} (xp.cfg)`)),
+    signature: reader.metadata["xp.sig"] ?? "unknown",
+    weights: {
+      path,
+      names,
+      shape: (name) => reader.shape(prefix + name),
+      readFloat32: (name) => reader.readFloat32(prefix + name),
+    },
+    epochs: (JSON.parse(reader.metadata.history ?? "[]") as unknown[]).length,
+    close: () => reader.close(),
+  };
+}
+
+/** The best state; before the first validation, the averaged weights; without averaging, the trained ones. */
+function weightsPrefix(reader: WeightsReader): string {
+  const prefixes = ["best_state.model.", "ema.model.", "model."];
+  return prefixes.find((prefix) => reader.names.some((name) => name.startsWith(prefix)))!;
+}
+
+/** A second name for the file where the file system allows it, else a copy; atomic either way. */
+function linkOrCopy(from: string, to: string): void {
+  const temporary = `${to}.tmp`;
+  rmSync(temporary, { force: true });
+  try {
+    linkSync(from, temporary);
+  } catch {
+    copyFileSync(from, temporary);
+  }
+  renameSync(temporary, to);
+}

@@ -1,0 +1,9 @@
+/** Solvers, with those of this program registered. */
+import { MusicGenSolver } from "./musicgen.ts";
+import { registerSolver } from "./registry.ts";
+
+registerSolver("musicgen", MusicGenSolver.build);
+registerSolver("lm", MusicGenSolver.build); // the name in old configs
+
+export { buildSolver, registerSolver } from "./registry.ts";
+export { Solver } from "./solver.ts";

@@ -1,0 +1,593 @@
+/** Trains MusicGen: a language model on the tokens of a frozen codec, conditioned on texts (arXiv 2306.05284). */
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
+import { float32ToBfloat16 } from "../checkpoint/dtypes.ts";
+import type { TensorSource } from "../checkpoint/safetensors.ts";
+import type { MusicGenConfig } from "../config/schema.ts";
+import { normalizeAudio } from "../data/audio/normalize.ts";
+import { type Batch, itemWav } from "../data/batch.ts";
+import { buildLoaders, type DataConfig, type Split } from "../data/build_loaders.ts";
+import type { DataLoader } from "../data/loader.ts";
+import { type MusicInfo, musicConditions } from "../data/music_dataset.ts";
+import { UserError } from "../errors.ts";
+import { averager } from "../log/averager.ts";
+import { Formatter } from "../log/formatter.ts";
+import { StageProgress } from "../log/progress.ts";
+import { crossEntropyPerCodebook } from "../losses/cross_entropy.ts";
+import { buildCompressionModel, buildLM } from "../models/builders.ts";
+import type { CompressionModel } from "../models/compression.ts";
+import { type ConditioningAttributes, nullify, textAttributes } from "../models/conditioners/base.ts";
+import { AttributeDropout, ClassifierFreeGuidanceDropout } from "../models/conditioners/dropout.ts";
+import type { PreparedConditions } from "../models/conditioners/provider.ts";
+import type { MusicGenLM } from "../models/lm/lm.ts";
+import { MusicGen } from "../models/musicgen.ts";
+import { loadState, type Parameter } from "../nn/index.ts";
+import {
+  buildOptimizer,
+  buildSchedule,
+  clipByGlobalNorm,
+  ExponentialMovingAverage,
+  type Optimizer,
+  type Schedule,
+} from "../optim/index.ts";
+import {
+  type AutocastType,
+  autocast,
+  type Jitted,
+  jit,
+  type Tensor,
+  tf,
+  Variable,
+  valueAndGradients,
+} from "../runtime/index.ts";
+import { type CheckpointContent, openTrained } from "./checkpoint.ts";
+import { resolveCheckpoint } from "./resolve.ts";
+import type { Run } from "./run.ts";
+import { writeSample } from "./samples.ts";
+import { Solver } from "./solver.ts";
+import { MeanMetrics, type Metrics } from "./stage_metrics.ts";
+
+type Loader = DataLoader<MusicInfo>;
+type Hyper = Record<string, Tensor>;
+
+/** Static choices of a step: each combination is traced on its own. */
+interface StepChoices {
+  /** Whether the optimizer moves the weights (D-Adaptation rests while the rate is 0). */
+  update: boolean;
+}
+
+export class MusicGenSolver extends Solver {
+  protected readonly bestMetric = "ce";
+  protected readonly formatter = new Formatter({
+    formats: { lr: ".2E", ce: ".3f", ppl: ".3f", grad_norm: ".3E", d: ".2E" },
+    excludeKeys: ["ce_q*", "ppl_q*"],
+  });
+  private readonly lm: MusicGenLM;
+  private readonly codec: CompressionModel;
+  private readonly loaders: Partial<Record<Split, Loader>>;
+  private readonly parameters: [string, Parameter][];
+  private readonly optimizer: Optimizer;
+  private readonly schedule: Schedule;
+  private readonly ema: ExponentialMovingAverage | null;
+  private readonly cfgDropout: ClassifierFreeGuidanceDropout<never, never>;
+  private readonly attributeDropout: AttributeDropout<never, never>;
+  private readonly precision: AutocastType | null;
+  private readonly trainStep: Jitted<
+    [Tensor, Tensor | null, PreparedConditions, Hyper, Tensor | null, StepChoices],
+    Tensor
+  >;
+  private readonly validStep: Jitted<[Tensor, Tensor | null, PreparedConditions], Tensor>;
+  private updates = 0;
+  /** Host copies of the best weights, in 16 bits when training is. */
+  private best: Map<string, Float32Array> | null = null;
+
+  /** Builds everything that the config describes; data first, because its errors are the most frequent. */
+  static async build(cfg: MusicGenConfig, run: Run): Promise<MusicGenSolver> {
+    refuseUnbuilt(cfg);
+    const { log } = run;
+    const loaders = buildLoaders<MusicInfo>(
+      cfg as unknown as DataConfig,
+      ["train", "valid", "evaluate", "generate"],
+      {
+        type: "music",
+        warn: (message) => log.warn(message),
+      },
+    );
+    for (const split of ["train", "valid"] as const) {
+      if (!loaders[split] && cfg.execute_only === null)
+        throw new UserError(`datasource.${split} is null: training needs it`);
+    }
+    log.info(`loading the codec ${cfg.compression_model_checkpoint}`);
+    const codec = await buildCompressionModel(cfg);
+    const lm = await buildLM(cfg);
+    return new MusicGenSolver(cfg, run, { lm, codec, loaders });
+  }
+
+  private constructor(
+    cfg: MusicGenConfig,
+    run: Run,
+    parts: { lm: MusicGenLM; codec: CompressionModel; loaders: Partial<Record<Split, Loader>> },
+  ) {
+    super(cfg, run);
+    this.lm = parts.lm;
+    this.codec = parts.codec;
+    this.loaders = parts.loaders;
+    this.parameters = this.lm.namedParameters();
+    const trainable = this.parameters.filter(([, parameter]) => parameter.trainable);
+    const { optim } = cfg;
+    this.optimizer = buildOptimizer(optim.optimizer, trainable, optim.adam as never);
+    this.schedule = buildSchedule(cfg.schedule as never, optim.lr, this.updatesPerEpoch * optim.epochs);
+    this.ema = optim.ema.use ? new ExponentialMovingAverage(this.parameters, optim.ema.decay) : null;
+    this.cfgDropout = new ClassifierFreeGuidanceDropout(
+      cfg.classifier_free_guidance.training_dropout,
+      nullify,
+    );
+    this.attributeDropout = new AttributeDropout(cfg.attribute_dropout as never, nullify);
+    this.precision = this.choosePrecision();
+    this.trainStep = jit(
+      (...args) =>
+        this.traceTrainStep(
+          trainable.map(([, p]) => p),
+          ...args,
+        ),
+      { name: "train_step" },
+    );
+    this.validStep = jit((codes, mask, conditions) => this.traceValidStep(codes, mask, conditions), {
+      name: "valid_step",
+    });
+    this.log.info(
+      `model: ${(this.lm.parameterCount() / 1e6).toFixed(2)} M parameters, ${trainable.length} tensors; ` +
+        `codec: ${this.codec.numCodebooks} codebooks of ${this.codec.cardinality} at ${this.codec.frameRate} Hz`,
+    );
+  }
+
+  protected get updatesPerEpoch(): number {
+    return this.cfg.optim.updates_per_epoch ?? this.loaders.train!.length;
+  }
+
+  protected async trainEpoch(
+    epoch: number,
+    start: number,
+    onStep: (metrics: Metrics) => Promise<void>,
+  ): Promise<void> {
+    const loader = this.loaders.train!;
+    const total = Math.min(this.updatesPerEpoch, loader.length) - start;
+    const progress = this.progress("train", epoch, total, loader);
+    let average = averager();
+    let index = start;
+    for await (const batch of progress.over(first(total, loader.batches(epoch, start)))) {
+      const metrics = this.updateWith(batch, index++);
+      if (!Number.isFinite(metrics.ce)) throw this.diverged(epoch, index, metrics);
+      if (progress.update(average(metrics))) average = averager();
+      await onStep(metrics);
+      await setImmediate(); // lets signals and the loader's messages in
+    }
+    this.adviseOnData(loader, epoch);
+  }
+
+  /** One update of the weights with a batch; `index` counts the epoch's updates. */
+  private updateWith(batch: Batch<MusicInfo>, index: number): Metrics {
+    const lr = this.schedule(this.updates);
+    const update = this.optimizer.changes(lr);
+    const averages = this.ema !== null && (index + 1) % (this.cfg.optim.ema.updates ?? this.updatesPerEpoch) === 0;
+    const values = tf.tidy(() => {
+      const { codes, mask } = this.tokens(batch);
+      const attributes = this.attributeDropout.apply(this.cfgDropout.apply(attributesOf(batch), true), true);
+      const conditions = this.lm.conditionProvider.prepare(attributes, { training: true });
+      const hyper = Object.fromEntries(
+        Object.entries(this.optimizer.hyper(lr)).map(([k, v]) => [k, tf.scalar(v)]),
+      );
+      const weight = averages ? tf.scalar(this.ema!.nextWeight()) : null;
+      return this.trainStep(codes, mask, conditions, hyper, weight, { update }).dataSync();
+    });
+    this.updates++;
+    const [ce, gradNorm, ...rest] = values;
+    const perCodebook = rest.slice(0, this.codec.numCodebooks);
+    const own = Object.keys(this.optimizer.metrics());
+    const extra = Object.fromEntries(own.map((name, i) => [name, rest[this.codec.numCodebooks + i]]));
+    return { lr, grad_norm: gradNorm, ...extra, ...lossMetrics(ce, perCodebook) };
+  }
+
+  /** Inside jit: forward, backward, clipping, update, average. Returns [ce, gradient norm, ce per codebook…, optimizer's…]. */
+  private traceTrainStep(
+    parameters: Parameter[],
+    codes: Tensor,
+    mask: Tensor | null,
+    conditions: PreparedConditions,
+    hyper: Hyper,
+    emaWeight: Tensor | null,
+    { update }: StepChoices,
+  ): Tensor {
+    const { loss, aux, gradients } = autocast(this.precision, () =>
+      valueAndGradients(() => {
+        const { ce, perCodebook } = this.loss(codes, mask, conditions);
+        return { loss: ce, aux: { perCodebook } };
+      }, parameters),
+    );
+    const clipped = clipByGlobalNorm(gradients, this.cfg.optim.max_norm ?? null);
+    if (update) this.optimizer.apply(clipped.gradients, hyper);
+    if (emaWeight !== null) this.ema!.apply(emaWeight);
+    const scalars = [
+      loss,
+      clipped.norm,
+      ...tf.unstack(aux.perCodebook),
+      ...Object.values(this.optimizer.metrics()),
+    ];
+    return tf.stack(scalars);
+  }
+
+  private traceValidStep(codes: Tensor, mask: Tensor | null, conditions: PreparedConditions): Tensor {
+    const { ce, perCodebook } = autocast(this.precision, () => this.loss(codes, mask, conditions));
+    return tf.stack([ce, ...tf.unstack(perCodebook)]);
+  }
+
+  private loss(codes: Tensor, mask: Tensor | null, conditions: PreparedConditions) {
+    const embedded = this.lm.conditionProvider.forward(conditions);
+    const { logits, targets, mask: patternMask } = this.lm.predictions(codes, embedded);
+    const counted = mask === null ? patternMask : tf.mul(patternMask, this.lm.alongSteps(mask));
+    return crossEntropyPerCodebook(logits, targets, counted as Tensor);
+  }
+
+  /**
+   * The codec's codes of a batch, int32 [B, K, T]. With `tokens.padding_with_special_token`, what lies in an item's padding
+   * is the special token and not counted: mask float32 [B, K, T]. Otherwise padded silence is learned like any sound.
+   */
+  private tokens(batch: Batch<MusicInfo>): { codes: Tensor; mask: Tensor | null } {
+    const { codes } = this.codec.encode(tf.tensor3d(batch.wav, batch.shape) as Tensor);
+    if (!this.cfg.tokens.padding_with_special_token) return { codes, mask: null };
+    const [rows, codebooks, frames] = codes.shape as [number, number, number];
+    const valid = new Float32Array(rows * codebooks * frames);
+    for (const [row, info] of batch.infos.entries()) {
+      const count = Math.floor((info.nFrames / info.sampleRate) * this.codec.frameRate);
+      for (let k = 0; k < codebooks; k++)
+        valid.fill(1, (row * codebooks + k) * frames, (row * codebooks + k) * frames + count);
+    }
+    const mask = tf.tensor3d(valid, [rows, codebooks, frames]) as Tensor;
+    const special = tf.fill(codes.shape as [number, number, number], this.lm.specialToken, "int32");
+    return { codes: tf.where(tf.greater(mask, 0), codes, special), mask };
+  }
+
+  protected validEpoch(epoch: number, check: () => void): Promise<Metrics> {
+    return this.measure("valid", epoch, check);
+  }
+
+  protected async evaluateEpoch(epoch: number, check: () => void): Promise<Metrics> {
+    return this.cfg.evaluate.metrics.base && this.loaders.evaluate
+      ? this.measure("evaluate", epoch, check)
+      : {};
+  }
+
+  /** Mean loss over a split, without training. */
+  private async measure(split: "valid" | "evaluate", epoch: number, check: () => void): Promise<Metrics> {
+    const loader = this.loaders[split]!;
+    const batches = this.stageBatches(split, loader);
+    const progress = this.progress(split, epoch, batches, loader);
+    const mean = new MeanMetrics();
+    for await (const batch of progress.over(first(batches, loader.batches(0)))) {
+      const [ce, ...perCodebook] = tf.tidy(() => {
+        const { codes, mask } = this.tokens(batch);
+        const conditions = this.lm.conditionProvider.prepare(attributesOf(batch), { training: false });
+        return this.validStep(codes, mask, conditions).dataSync();
+      });
+      mean.add(lossMetrics(ce, perCodebook));
+      progress.update(mean.mean());
+      await setImmediate();
+      check();
+    }
+    return mean.mean();
+  }
+
+  /** Generates audio for the descriptions of the `generate` split and saves it with the run. */
+  protected async generateEpoch(epoch: number, check: () => void): Promise<Metrics> {
+    const loader = this.loaders.generate;
+    if (!loader) return {};
+    const { generate } = this.cfg;
+    const folder = join(this.run.folder, generate.path);
+    const { segment_duration: segment } = { ...this.cfg.dataset, ...this.cfg.dataset.generate } as {
+      segment_duration: number;
+    };
+    const duration = generate.lm.gen_duration ?? segment;
+    const promptDuration = generate.lm.prompt_duration ?? segment / 4;
+    const musicgen = new MusicGen(
+      this.lm,
+      this.codec,
+      this.cfg.dataset.segment_duration ?? duration,
+      this.precision,
+    );
+    const batches = this.stageBatches("generate", loader);
+    const progress = this.progress("generate", epoch, batches, loader);
+    const { use_sampling, temp, top_k, top_p } = generate.lm;
+    const settings = {
+      use_sampling,
+      temp,
+      top_k,
+      top_p,
+      duration,
+      cfg_coef: this.cfg.classifier_free_guidance.inference_coef,
+    };
+    const mean = new MeanMetrics();
+    let index = 0;
+    for await (const batch of progress.over(first(batches, loader.batches(0)))) {
+      const attributes = attributesOf(batch);
+      const kinds = [
+        ...(generate.lm.unprompted_samples ? [null] : []),
+        ...(generate.lm.prompted_samples ? [promptOf(batch, promptDuration)] : []),
+      ];
+      for (const prompt of kinds) {
+        const began = performance.now();
+        const { audio, sampleRate } = await musicgen.generateFor(attributes, {
+          ...settings,
+          two_step_cfg: this.cfg.transformer_lm.two_step_cfg,
+          seed: 1234 + index,
+          prompt,
+          onProgress: check,
+        });
+        mean.add({ rtf: (performance.now() - began) / 1000 / duration });
+        for (const [row, samples] of audio.entries()) {
+          const { strategy, loudness_headroom_db } = generate.audio;
+          const normalized = normalizeAudio(samples, sampleRate, {
+            strategy,
+            loudnessHeadroomDb: loudness_headroom_db,
+          } as never);
+          const conditions = Object.fromEntries(
+            Object.keys(this.lm.conditionProvider.conditioners).map((name) => [
+              name,
+              attributes[row].text[name] ?? null,
+            ]),
+          );
+          const start = prompt && rowChannels(prompt, row);
+          writeSample(folder, epoch, {
+            index: index + row,
+            audio: normalized,
+            sampleRate,
+            conditions,
+            prompt: start,
+            generationArgs: settings,
+          });
+        }
+      }
+      index += batch.infos.length;
+      progress.update(mean.mean());
+      check();
+    }
+    const count = readdirSync(join(folder, String(epoch))).filter((name) => name.endsWith(".wav")).length;
+    this.log.info(`${count} samples with their prompts: ${join(folder, String(epoch))}`);
+    return mean.mean();
+  }
+
+  protected async withAverage<T>(f: () => Promise<T>): Promise<T> {
+    if (!this.ema) return f();
+    this.ema.swap();
+    try {
+      return await f();
+    } finally {
+      this.ema.swap();
+    }
+  }
+
+  protected async withBest<T>(f: () => Promise<T>): Promise<T> {
+    const { best } = this;
+    if (best === null) return f();
+    const stand = this.parameters.map(([name, parameter]): [Parameter, Variable] => {
+      const variable = new Variable(parameter.shape, () => best.get(name)!);
+      variable.load(best.get(name)!);
+      return [parameter, variable];
+    });
+    for (const [parameter, variable] of stand) parameter.swap(variable);
+    try {
+      return await f();
+    } finally {
+      for (const [parameter, variable] of stand) {
+        parameter.swap(variable);
+        variable.dispose();
+      }
+    }
+  }
+
+  protected keepBest(): void {
+    this.best = new Map(this.parameters.map(([name, parameter]) => [name, parameter.read() as Float32Array]));
+  }
+
+  protected saveState(): CheckpointContent {
+    const tensors: TensorSource[] = [
+      ...this.parameters.map(([name, parameter]) => source(`model.${name}`, parameter)),
+      ...this.optimizer.state().map(([name, variable]) => source(`optimizer.${name}`, variable)),
+      ...(this.ema?.averages ?? []).map(([name, variable]) => source(`ema.model.${name}`, variable)),
+      ...[...(this.best ?? [])].map(([name, values]): TensorSource => {
+        const { shape } = this.parameters.find(([other]) => other === name)![1];
+        const name_ = `best_state.model.${name}`;
+        return this.precision === null
+          ? { name: name_, dtype: "F32", shape, data: () => values }
+          : { name: name_, dtype: "BF16", shape, data: () => float32ToBfloat16(values) };
+      }),
+    ];
+    const host = {
+      updates: this.updates,
+      optimizer: this.optimizer.counters,
+      ema: this.ema && { count: this.ema.count },
+      random: {
+        cfg_dropout: this.cfgDropout.state(),
+        attribute_dropout: this.attributeDropout.state(),
+        conditioners: this.lm.conditionProvider.randomStates(),
+      },
+    };
+    return { tensors, host };
+  }
+
+  protected loadState({ host, reader }: CheckpointContent): void {
+    const file = reader!;
+    const load = (name: string, variable: Variable) => variable.load(file.readFloat32(name));
+    for (const [name, parameter] of this.parameters) load(`model.${name}`, parameter);
+    for (const [name, variable] of this.optimizer.state()) load(`optimizer.${name}`, variable);
+    for (const [name, variable] of this.ema?.averages ?? []) load(`ema.model.${name}`, variable);
+    const state = host as {
+      updates: number;
+      optimizer: { updates: number };
+      ema: { count: number } | null;
+      random: { cfg_dropout: number[]; attribute_dropout: number[]; conditioners: Record<string, number[]> };
+    };
+    this.updates = state.updates;
+    Object.assign(this.optimizer.counters, state.optimizer);
+    if (this.ema && state.ema) this.ema.count = state.ema.count;
+    this.cfgDropout.restore(state.random.cfg_dropout);
+    this.attributeDropout.restore(state.random.attribute_dropout);
+    this.lm.conditionProvider.restoreRandomStates(state.random.conditioners);
+    const bestName = (name: string) => `best_state.model.${name}`;
+    if (file.has(bestName(this.parameters[0][0]))) {
+      this.best = new Map(this.parameters.map(([name]) => [name, file.readFloat32(bestName(name))]));
+    }
+  }
+
+  /** `continue_from`: the best weights of another run; schedule, optimizer and history start anew. */
+  protected async loadWeights(from: string): Promise<void> {
+    const trained = openTrained(resolveCheckpoint(from, this.run.doraDir));
+    loadState(this.lm, trained.weights);
+    for (const [index, [, average]] of (this.ema?.averages ?? []).entries()) {
+      tf.tidy(() => average.assign(this.parameters[index][1].value));
+    }
+    this.log.info(
+      `starting from the weights of ${trained.weights.path} (${trained.signature}, ${trained.epochs} epochs)`,
+    );
+    trained.close();
+  }
+
+  show(): string {
+    const rows = this.parameters.map(
+      ([name, { shape, size }]) => `${name} [${shape}] ${((size * 4) / 2 ** 20).toFixed(2)} MB`,
+    );
+    return [...rows, `total: ${((this.lm.parameterCount() * 4) / 2 ** 20).toFixed(1)} MB`].join("\n");
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(Object.values(this.loaders).map((loader) => loader.close()));
+  }
+
+  private choosePrecision(): AutocastType | null {
+    if (!this.cfg.autocast) return null;
+    if (this.cfg.autocast_dtype === "float16") {
+      this.log.warn("autocast_dtype=float16: using bfloat16, which needs no loss scaling");
+    }
+    return "bfloat16";
+  }
+
+  /**
+   * Batches of a stage after training. `stage_samples=auto` takes at most as many samples as an epoch trains on, so that a
+   * short trial run is not followed by the validation of a long one.
+   */
+  private stageBatches(split: Split, loader: Loader): number {
+    const limit = this.cfg.stage_samples ?? null;
+    if (limit === null) return loader.length;
+    if (limit !== "auto" && !(Number.isInteger(limit) && (limit as number) > 0)) {
+      throw new UserError(`stage_samples=${limit}: use auto, a number of samples, or null`);
+    }
+    const { batchSize } = loader.options;
+    const trained = this.updatesPerEpoch * (this.loaders.train?.options.batchSize ?? batchSize);
+    const samples = limit === "auto" ? trained : (limit as number);
+    const batches = Math.min(loader.length, Math.max(1, Math.ceil(samples / batchSize)));
+    if (batches < loader.length) {
+      this.log.info(
+        `${split}: ${batches * batchSize} of ${loader.length * batchSize} samples, as many as an epoch trains on (stage_samples=null takes all)`,
+      );
+    }
+    return batches;
+  }
+
+  private progress(stage: string, epoch: number, total: number, loader: Loader): StageProgress {
+    const segment = this.cfg.dataset.segment_duration ?? 0;
+    return new StageProgress(this.log, {
+      stage,
+      epoch,
+      total,
+      updates: this.cfg.logging.log_updates,
+      formatter: this.formatter,
+      audioSecondsPerIteration: loader.options.batchSize * segment,
+    });
+  }
+
+  private adviseOnData({ stats }: Loader, epoch: number): void {
+    if (epoch === 1 && stats.waitSeconds > 0.3 * stats.readSeconds && stats.waitSeconds > 5) {
+      this.log.warn(
+        `training waited ${stats.waitSeconds.toFixed(0)} s for data in this epoch: more dataset.num_workers, or WAV files at the model's sample rate, would help`,
+      );
+    }
+  }
+
+  private diverged(epoch: number, update: number, metrics: Metrics): UserError {
+    return new UserError(
+      `the loss became ${metrics.ce} at update ${update} of epoch ${epoch} (gradient norm ${metrics.grad_norm}, lr ${metrics.lr}): ` +
+        `the model probably diverged. The last checkpoint in ${this.run.folder} is from before; try a lower optim.lr or a smaller optim.max_norm.`,
+    );
+  }
+}
+
+function lossMetrics(ce: number, perCodebook: ArrayLike<number>): Metrics {
+  const metrics: Metrics = { ce, ppl: Math.exp(ce) };
+  for (let k = 0; k < perCodebook.length; k++) {
+    metrics[`ce_q${k + 1}`] = perCodebook[k];
+    metrics[`ppl_q${k + 1}`] = Math.exp(perCodebook[k]);
+  }
+  return metrics;
+}
+
+function attributesOf(batch: Batch<MusicInfo>): ConditioningAttributes[] {
+  return batch.infos.map((info, index) => textAttributes(musicConditions(info, itemWav(batch, index)).text));
+}
+
+/** The first `duration` seconds of every item, to be continued. */
+function promptOf(
+  batch: Batch<MusicInfo>,
+  duration: number,
+): { wav: Float32Array; shape: [number, number, number] } {
+  const [rows, channels, length] = batch.shape;
+  const kept = Math.min(length, Math.trunc(duration * batch.infos[0].sampleRate));
+  const wav = new Float32Array(rows * channels * kept);
+  for (let row = 0; row < rows * channels; row++)
+    wav.set(batch.wav.subarray(row * length, row * length + kept), row * kept);
+  return { wav, shape: [rows, channels, kept] };
+}
+
+function rowChannels(
+  { wav, shape: [, channels, length] }: ReturnType<typeof promptOf>,
+  row: number,
+): Float32Array[] {
+  return Array.from({ length: channels }, (_, c) => {
+    const start = (row * channels + c) * length;
+    return wav.slice(start, start + length);
+  });
+}
+
+/** The first `count` batches; ends the source when it has them. */
+async function* first<T>(
+  count: number,
+  batches: AsyncGenerator<T, void, void>,
+): AsyncGenerator<T, void, void> {
+  if (count <= 0) return;
+  let done = 0;
+  for await (const batch of batches) {
+    yield batch;
+    if (++done >= count) return;
+  }
+}
+
+function source(name: string, variable: Variable): TensorSource {
+  return { name, dtype: "F32", shape: variable.shape, data: () => variable.read() };
+}
+
+/** Options that the config has and this solver does not. */
+function refuseUnbuilt(cfg: MusicGenConfig): void {
+  const unbuilt: [boolean, string][] = [
+    [cfg.cache.path !== null, "cache.path (a token cache)"],
+    [cfg.logging.log_wandb, "logging.log_wandb=true"],
+    [cfg.profiler.enabled, "profiler.enabled=true"],
+    ...["fad", "kld", "text_consistency", "chroma_cosine"].map((metric): [boolean, string] => [
+      (cfg.evaluate.metrics as Record<string, unknown>)[metric] === true,
+      `evaluate.metrics.${metric}=true`,
+    ]),
+    [cfg.generate.lm.no_text_conditioning, "generate.lm.no_text_conditioning=true"],
+    [cfg.generate.lm.gen_gt_samples, "generate.lm.gen_gt_samples=true"],
+    [cfg.generate.audio.format !== "wav", `generate.audio.format=${cfg.generate.audio.format}`],
+  ];
+  const found = unbuilt.find(([used]) => used);
+  if (found) throw new UserError(`${found[1]} is not built yet`);
+}

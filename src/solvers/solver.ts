@@ -1,0 +1,220 @@
+/**
+ * A run: epochs of stages (train, valid, evaluate, generate), with history, best state, checkpoints and signals
+ * (AudioCraft's StandardSolver). What a step computes is the subclass's.
+ */
+import type { MusicGenConfig } from "../config/schema.ts";
+import { UserError } from "../errors.ts";
+import type { Formatter } from "../log/formatter.ts";
+import type { Logger } from "../log/logger.ts";
+import { logSummary, summaryLine } from "../log/progress.ts";
+import { Checkpoint, type CheckpointContent } from "./checkpoint.ts";
+import { SignalWatch } from "./interruption.ts";
+import type { Run } from "./run.ts";
+import { type EpochMetrics, MeanMetrics, type Metrics } from "./stage_metrics.ts";
+
+export type Stage = "train" | "valid" | "evaluate" | "generate";
+
+/** Where in an epoch the run is: how much of the train stage is done, and with which metrics so far. */
+interface Position {
+  updates: number;
+  seconds: number;
+  mean: { sums: Metrics; steps: number };
+}
+
+export abstract class Solver {
+  protected readonly cfg: MusicGenConfig;
+  protected readonly run: Run;
+  protected readonly log: Logger;
+  protected history: EpochMetrics[] = [];
+  protected abstract readonly formatter: Formatter;
+  /** The validation metric whose lowest value marks the best state. */
+  protected abstract readonly bestMetric: string;
+  private pending: EpochMetrics = {};
+  private position: Position | null = null;
+  private readonly checkpoint: Checkpoint;
+  private readonly signals: SignalWatch;
+
+  constructor(cfg: MusicGenConfig, run: Run) {
+    this.cfg = cfg;
+    this.run = run;
+    this.log = run.log;
+    this.checkpoint = new Checkpoint(run, cfg.checkpoint);
+    this.signals = new SignalWatch((message) => this.log.warn(message));
+  }
+
+  /** Updates of one train stage. */
+  protected abstract get updatesPerEpoch(): number;
+  /** Makes one update with the next batch and returns its metrics. */
+  protected abstract trainEpoch(
+    epoch: number,
+    start: number,
+    onStep: (metrics: Metrics) => Promise<void>,
+  ): Promise<void>;
+  protected abstract validEpoch(epoch: number, check: () => void): Promise<Metrics>;
+  protected abstract evaluateEpoch(epoch: number, check: () => void): Promise<Metrics>;
+  protected abstract generateEpoch(epoch: number, check: () => void): Promise<Metrics>;
+  /** Runs `f` with the averaged weights in the place of the trained ones. */
+  protected abstract withAverage<T>(f: () => Promise<T>): Promise<T>;
+  /** Runs `f` with the best weights so far. */
+  protected abstract withBest<T>(f: () => Promise<T>): Promise<T>;
+  /** Takes the weights in place as the best ones. */
+  protected abstract keepBest(): void;
+  /** Everything of the subclass that a checkpoint holds. */
+  protected abstract saveState(): CheckpointContent;
+  protected abstract loadState(content: CheckpointContent): void;
+  /** Weights only, from another run, to start from. */
+  protected abstract loadWeights(source: string): Promise<void>;
+  /** Text about the model for `show=true`. */
+  abstract show(): string;
+  abstract close(): Promise<void>;
+
+  get epoch(): number {
+    return this.history.length + 1;
+  }
+
+  /** Trains until `optim.epochs`, from where the last run of this experiment stopped. */
+  async train(): Promise<void> {
+    await this.restore();
+    const { epochs } = this.cfg.optim;
+    if (this.epoch > epochs) {
+      this.log.info(`all ${epochs} epochs are done; samples and checkpoint are in ${this.run.folder}`);
+      return;
+    }
+    try {
+      while (this.epoch <= epochs) {
+        await this.runEpoch(this.epoch);
+        await this.commit();
+      }
+    } finally {
+      this.signals.close();
+    }
+  }
+
+  /** Runs one stage alone, with the best weights (`execute_only`). */
+  async runStage(stage: Stage): Promise<void> {
+    if (!(await this.restore()))
+      throw new UserError(`execute_only=${stage} needs a trained run: ${this.run.folder} has no checkpoint`);
+    const stages = { valid: this.validEpoch, evaluate: this.evaluateEpoch, generate: this.generateEpoch };
+    if (!(stage in stages)) throw new UserError(`execute_only=${stage}: use valid, evaluate or generate`);
+    const check = () => this.signals.check();
+    const epoch = this.history.length;
+    const metrics = await this.withBest(() => stages[stage as keyof typeof stages].call(this, epoch, check));
+    logSummary(this.log, stage, epoch, metrics, this.formatter);
+    this.signals.close();
+  }
+
+  private async runEpoch(epoch: number): Promise<void> {
+    const check = () => this.signals.check();
+    if (!this.pending.train) await this.trainStage(epoch);
+    try {
+      await this.withAverage(async () => {
+        await this.stage("valid", () => this.validEpoch(epoch, check));
+        if (this.isBest()) this.keepBest();
+      });
+      await this.withBest(async () => {
+        if (this.due(this.cfg.evaluate.every, epoch))
+          await this.stage("evaluate", () => this.evaluateEpoch(epoch, check));
+        if (this.due(this.cfg.generate.every, epoch))
+          await this.stage("generate", () => this.generateEpoch(epoch, check));
+      });
+    } catch (error) {
+      // The trained part of the epoch is kept: a resumed run goes on with the stages after it.
+      if ((error as Error).name === "Interrupted") {
+        this.pending = { train: this.pending.train };
+        await this.save();
+      }
+      throw error;
+    }
+  }
+
+  private async trainStage(epoch: number): Promise<void> {
+    const mean = new MeanMetrics();
+    const from = this.position ?? { updates: 0, seconds: 0, mean: mean.state() };
+    mean.restore(from.mean);
+    const began = performance.now();
+    let updates = from.updates;
+    const seconds = () => from.seconds + (performance.now() - began) / 1000;
+    await this.trainEpoch(epoch, from.updates, async (metrics) => {
+      mean.add(metrics);
+      updates++;
+      try {
+        this.signals.check();
+      } catch (interrupted) {
+        this.position = { updates, seconds: seconds(), mean: mean.state() };
+        await this.save();
+        this.log.info(
+          `checkpoint after update ${updates} of epoch ${epoch}: the same command goes on from here`,
+        );
+        throw interrupted;
+      }
+    });
+    this.position = null;
+    this.finishStage("train", { ...mean.mean(), duration: seconds() });
+  }
+
+  private async stage(name: Stage, f: () => Promise<Metrics>): Promise<void> {
+    const began = performance.now();
+    const metrics = await f();
+    this.finishStage(name, { ...metrics, duration: (performance.now() - began) / 1000 });
+  }
+
+  private finishStage(name: Stage, metrics: Metrics): void {
+    this.pending[name] = metrics;
+    logSummary(this.log, name, this.epoch, metrics, this.formatter);
+  }
+
+  /** A stage without `every` runs in the last epoch only. */
+  private due(every: number | null, epoch: number): boolean {
+    return epoch === this.cfg.optim.epochs || (every !== null && every > 0 && epoch % every === 0);
+  }
+
+  /** Lower is better, and a tie counts as new best. */
+  private isBest(): boolean {
+    const value = this.pending.valid?.[this.bestMetric];
+    const previous = this.history.flatMap((epoch) => epoch.valid?.[this.bestMetric] ?? []);
+    return value !== undefined && previous.every((other) => value <= other);
+  }
+
+  private async commit(): Promise<void> {
+    this.history.push(this.pending);
+    this.pending = {};
+    await this.save();
+    await this.checkpoint.keepNumbered(this.history.length);
+    this.run.writeHistory(this.history);
+  }
+
+  private async save(): Promise<void> {
+    const state = this.saveState();
+    const solver = { history: this.history, pending: this.pending, position: this.position };
+    await this.checkpoint.write({ ...state, host: { ...state.host, solver } });
+  }
+
+  /** Continues this experiment, or starts from `continue_from`. Returns whether there was a checkpoint of its own. */
+  private async restore(): Promise<boolean> {
+    const content = this.checkpoint.read();
+    if (content === null) {
+      if (this.cfg.continue_from !== null) await this.loadWeights(this.cfg.continue_from);
+      return false;
+    }
+    const solver = content.host.solver as {
+      history: EpochMetrics[];
+      pending: EpochMetrics;
+      position: Position | null;
+    };
+    this.history = solver.history;
+    this.pending = solver.pending;
+    this.position = solver.position;
+    this.loadState(content);
+    content.close();
+    for (const [index, epoch] of this.history.entries()) {
+      for (const [stage, metrics] of Object.entries(epoch)) {
+        this.log.info(summaryLine(stage, index + 1, metrics, this.formatter));
+      }
+    }
+    const where = this.position
+      ? `update ${this.position.updates} of epoch ${this.epoch}`
+      : `epoch ${this.epoch}`;
+    this.log.info(`resumed ${this.run.signature} at ${where}`);
+    return true;
+  }
+}

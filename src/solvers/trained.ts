@@ -1,0 +1,33 @@
+/** A trained model out of a checkpoint alone: the config inside says how to build it. */
+import type { MusicGenConfig } from "../config/schema.ts";
+import { buildCompressionModel, buildLM } from "../models/builders.ts";
+import { MusicGen } from "../models/musicgen.ts";
+import { loadState } from "../nn/index.ts";
+import { openTrained } from "./checkpoint.ts";
+
+export interface LoadedMusicGen {
+  musicgen: MusicGen;
+  cfg: MusicGenConfig;
+  signature: string;
+  epochs: number;
+}
+
+/** Builds codec and language model as the checkpoint's config says and loads its best weights. */
+export async function loadMusicGen(path: string): Promise<LoadedMusicGen> {
+  const trained = openTrained(path);
+  try {
+    const { cfg, signature, epochs } = trained;
+    const codec = await buildCompressionModel(cfg);
+    const lm = await buildLM(cfg);
+    loadState(lm, trained.weights);
+    const maxDuration = cfg.dataset.segment_duration ?? 30;
+    return {
+      musicgen: new MusicGen(lm, codec, maxDuration, cfg.autocast ? "bfloat16" : null),
+      cfg,
+      signature,
+      epochs,
+    };
+  } finally {
+    trained.close();
+  }
+}

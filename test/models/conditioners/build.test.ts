@@ -1,0 +1,170 @@
+/** From the config's sections to a provider and a fuser, and the batches that go through them. */
+import assert from "node:assert/strict";
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { textAttributes } from "../../../src/models/conditioners/base.ts";
+import { buildConditioners } from "../../../src/models/conditioners/build.ts";
+import { nullConditions } from "../../../src/models/conditioners/provider.ts";
+import { InitializerStream } from "../../../src/nn/index.ts";
+import { jit, type Tensor, tf } from "../../../src/runtime/index.ts";
+
+const lut = { model: "lut", lut: { n_bins: 128, dim: 4, tokenizer: "whitespace", pad_idx: 0 } };
+const crossOnly = { sum: [], prepend: [], cross: ["description"], input_interpolate: [] };
+
+test("conditioners work in the config's order, on their own attribute, and others are left alone", async () => {
+  const { provider, fuser } = await build({
+    conditioners: { genre: lut, description: lut },
+    fuser: { cross: ["description"], sum: ["genre"] },
+  });
+  const prepared = provider.prepare(
+    [
+      textAttributes({ description: "slow piano", genre: "rock", mood: "sad" }),
+      textAttributes({ description: null, genre: "jazz", mood: null }),
+    ],
+    { training: false },
+  );
+  const conditions = jit((p: typeof prepared) => provider.forward(p))(prepared);
+  assert.deepEqual(Object.keys(conditions), ["genre", "description"]);
+  assert.deepEqual(conditions.genre.mask.arraySync(), [[1], [1]]);
+  assert.deepEqual(conditions.description.mask.arraySync(), [
+    [1, 1, 0, 0, 0, 0, 0, 0],
+    [0, 0, 0, 0, 0, 0, 0, 0],
+  ]);
+  assert.ok(fuser.usesCross);
+  assert.deepEqual(
+    provider
+      .namedParameters("condition_provider.")
+      .map(([name]) => name)
+      .slice(3),
+    ["output_proj.weight", "output_proj.bias", "embed.weight"].map(
+      (name) => `condition_provider.conditioners.description.${name}`,
+    ),
+  );
+});
+
+test("only what goes to cross-attention alone is padded: prepended and summed conditions keep their length", async () => {
+  for (const [method, length] of [
+    ["cross", 8],
+    ["prepend", 2],
+    ["sum", 2],
+    ["input_interpolate", 2],
+  ] as const) {
+    const { provider } = await build({
+      conditioners: { description: lut },
+      fuser: { [method]: ["description"] },
+    });
+    const { description } = provider.prepare([textAttributes({ description: "slow piano" })], {
+      training: false,
+    });
+    assert.equal(description.input.shape[1], length, method);
+  }
+});
+
+test("null conditions have zeros for every vector, and leave the given attributes as they are", async () => {
+  const { provider } = await build({ conditioners: { description: lut }, fuser: crossOnly });
+  const samples = [textAttributes({ description: "slow piano" })];
+  const nulls = nullConditions(samples);
+  assert.equal(samples[0].text.description, "slow piano");
+  // together with the real ones, as generation runs them: padded to the same length
+  const { description } = provider.forward(provider.prepare([...samples, ...nulls], { training: false }));
+  const [real, none] = tf.unstack(description.embedding).map((row: Tensor) => row.dataSync());
+  assert.ok(real.some((value) => value !== 0));
+  assert.ok(none.every((value) => value === 0));
+});
+
+test("a sample without an attribute that a conditioner is for is refused, by sample and attribute", async () => {
+  const { provider } = await build({ conditioners: { description: lut }, fuser: crossOnly });
+  const samples = [textAttributes({ description: null }), textAttributes({ genre: "rock" })];
+  assert.throws(() => provider.prepare(samples, { training: false }), {
+    name: "UserError",
+    message: /sample 1 of the batch has no text "description" \(it has: genre\)/,
+  });
+});
+
+test("model t5 is loaded from a folder with its three files, and draws repeat from the provider's saved states", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "conditioner-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const golden = new URL("../../golden/", import.meta.url).pathname;
+  for (const file of ["config.json", "model.safetensors"]) {
+    copyFileSync(`${golden}conditioners/t5/${file}`, join(folder, file));
+  }
+  copyFileSync(`${golden}t5_spiece/tiny.model`, join(folder, "spiece.model"));
+  const t5 = { name: folder, finetune: false, word_dropout: 0.5, normalize_text: false };
+  const { provider } = await build({ conditioners: { description: { model: "t5", t5 } }, fuser: crossOnly });
+  const hidden = () => {
+    const samples = [textAttributes({ description: "a lead on a piano, a tale of an old piano" })];
+    return [...provider.prepare(samples, { training: true }).description.input.dataSync()];
+  };
+  const states = provider.randomStates();
+  const first = hidden();
+  assert.ok(first.every(Number.isFinite));
+  assert.notDeepEqual(hidden(), first);
+  provider.restoreRandomStates(JSON.parse(JSON.stringify(states)));
+  assert.deepEqual(hidden(), first);
+});
+
+test("no conditioners at all make an empty provider", async () => {
+  const { provider, fuser } = await build({ conditioners: null, fuser: { cross: [] } });
+  assert.deepEqual(provider.prepare([textAttributes({ description: "x" })], { training: false }), {});
+  assert.equal(fuser.usesCross, false);
+});
+
+const refused: [string, object, RegExp][] = [
+  [
+    "audio conditioners",
+    { model: "chroma_stem", chroma_stem: {} },
+    /description\.model=chroma_stem is not built/,
+  ],
+  ["unknown models", { model: "bert", bert: {} }, /description\.model=bert is unknown; known: t5, lut/],
+  ["unknown options", { model: "lut", lut: { ...lut.lut, bins: 3 } }, /lut\.bins is not an option/],
+  [
+    "a missing size",
+    { model: "lut", lut: { dim: 4, tokenizer: "noop" } },
+    /lut\.n_bins must be a positive integer/,
+  ],
+  [
+    "a pad_idx outside the table",
+    { model: "lut", lut: { ...lut.lut, pad_idx: 128 } },
+    /pad_idx must be a bin, 0 to 127/,
+  ],
+  ["finetune", { model: "t5", t5: { name: "t5-base", finetune: true } }, /t5\.finetune=true is not built/],
+  [
+    "normalize_text",
+    { model: "t5", t5: { name: "t5-base", normalize_text: true } },
+    /normalize_text=true is not built/,
+  ],
+  [
+    "other autocast types",
+    { model: "t5", t5: { name: "t5-base", autocast_dtype: "int8" } },
+    /autocast_dtype=int8/,
+  ],
+];
+for (const [what, description, message] of refused) {
+  test(`${what}: refused by key, before anything is loaded`, async () => {
+    await assert.rejects(build({ conditioners: { description }, fuser: crossOnly }), {
+      name: "UserError",
+      message,
+    });
+  });
+}
+
+test("fuser and conditioners must name the same conditions", async () => {
+  await assert.rejects(
+    build({ conditioners: { description: lut }, fuser: { cross: [] } }),
+    /"description" is in none of/,
+  );
+  await assert.rejects(
+    build({ conditioners: null, fuser: crossOnly }),
+    /fuser names the condition "description"/,
+  );
+  await assert.rejects(
+    build({ conditioners: {}, fuser: { crossed: [] } }),
+    /fuser\.crossed is not an option/,
+  );
+});
+
+function build(cfg: Parameters<typeof buildConditioners>[0]) {
+  return buildConditioners(cfg, 6, new InitializerStream(1));
+}

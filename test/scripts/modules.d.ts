@@ -1,0 +1,2 @@
+/** The launchers are plain JavaScript, without types. */
+declare module "*.mjs";
