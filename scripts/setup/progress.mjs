@@ -24,7 +24,7 @@ export function createProgress(
     const name = title.padEnd(22);
     const draw = (text) => {
       clear();
-      stream.write(`  ${name} ${text}`.slice(0, Math.max(20, (stream.columns ?? 100) - 1)));
+      stream.write(`  ${name} ${text}`.slice(0, Math.max(20, (stream.columns || 100) - 1)));
       shown = true;
     };
     if (live) draw(`${doing} …`);

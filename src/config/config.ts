@@ -25,6 +25,8 @@ export interface OutputOptions {
   resolve?: boolean;
   /** Throw MissingValueError at the first `???`, instead of leaving the text. */
   throwOnMissing?: boolean;
+  /** Give `???` for an interpolation that leads to a `???`, instead of throwing. */
+  keepMissing?: boolean;
 }
 
 /** How the config came about. */

@@ -44,12 +44,6 @@ export function buildDefaultsList(
   overrides: Override[],
 ): DefaultsResult {
   const choices = new GroupChoices(repository, overrides);
-  if (configName === null) {
-    if (choices.appended.length === 0) {
-      choices.check();
-      return { defaults: [], choices: choices.known, valueOverrides: choices.valueOverrides };
-    }
-  }
   const builder = new TreeBuilder(repository, choices);
   const root = builder.root(configName);
   const defaults: ResultDefault[] = [];

@@ -62,7 +62,10 @@ function choice(args: Arguments): Sweep {
   if (args.rest.length === 1 && first instanceof Sweep && first.of.kind === "choice" && first.of.simple) {
     return first.with({ ...first.of, simple: false });
   }
-  if (args.rest.some((item) => item instanceof Sweep)) throw new UserError("takes values, not sweeps");
+  for (const item of args.rest) {
+    const nested = item instanceof Sweep && item.of.kind === "choice" && args.rest.length > 1;
+    if (item === null || (item instanceof Sweep && !nested)) throw new UserError("takes values: no null, no sweep");
+  }
   return Sweep.choice(args.rest, false);
 }
 
@@ -79,7 +82,8 @@ function range(args: Arguments): Sweep {
 function interval(args: Arguments): Sweep {
   const [start, end] = args.bind(["start", "end"]);
   if (start === undefined || end === undefined) throw new UserError("needs 'start' and 'end'");
-  return new Sweep({ kind: "interval", start: numeric(start, "start"), end: numeric(end, "end") });
+  const bound = (value: Parsed, name: string) => Number(numeric(value, name));
+  return new Sweep({ kind: "interval", start: bound(start, "start"), end: bound(end, "end") });
 }
 
 function glob(args: Arguments): Sweep {
@@ -95,15 +99,17 @@ function glob(args: Arguments): Sweep {
 function tag(args: Arguments): Sweep {
   args.only(["sweep"]);
   const tags = [...args.rest];
+  if (tags.length === 0) throw new UserError("needs a tag or a sweep without a name");
   const sweep = args.option("sweep") ?? tags.pop();
-  if (!(sweep instanceof Sweep) || sweep.of.kind === "glob")
+  if (!(sweep instanceof Sweep) || sweep.of.kind === "glob") {
     throw new UserError("needs a sweep as the last argument");
+  }
   const names = tags.map((name) => {
     if (name instanceof Quoted) return name.text;
     if (typeof name === "string") return name;
     throw new UserError("a tag must be a string");
   });
-  return new Sweep(sweep.of, { shuffle: sweep.shuffle, tags: [...new Set([...sweep.tags, ...names])] });
+  return new Sweep(sweep.of, { shuffle: sweep.shuffle, tags: [...new Set(names)] });
 }
 
 function sort(args: Arguments): Parsed {
@@ -118,7 +124,9 @@ function sort(args: Arguments): Parsed {
       throw new UserError("cannot sort quoted list elements");
     return sorted(subject, reverse);
   }
+  if (args.rest.length === 0) throw new UserError("needs at least one value");
   if (args.rest.length === 1) return args.rest[0]!;
+  if (args.rest.some(Array.isArray)) throw new UserError("takes several values, or one list");
   return Sweep.choice(sorted(args.rest, reverse), true);
 }
 
@@ -131,67 +139,68 @@ function shuffle(args: Arguments): Parsed {
     return new Sweep(subject.of, { shuffle: true, tags: subject.tags });
   }
   if (Array.isArray(subject)) return shuffled(subject);
+  if (args.rest.includes(null)) throw new UserError("takes values: no null");
   if (args.rest.length === 1) return [...args.rest];
   return new Sweep({ kind: "choice", list: args.rest, simple: true }, { shuffle: true });
 }
 
-/** The one sweep or list that `sort` and `shuffle` were given, by name or as the only argument. */
+/** What `sort` and `shuffle` work on: `list`, else `sweep`, else the only argument if it is a list or a sweep. */
 function soleSubject(args: Arguments): Parsed[] | Sweep | undefined {
-  const named = args.option("sweep") ?? args.option("list");
-  if (named !== undefined && (args.rest.length > 0 || (args.named.has("sweep") && args.named.has("list")))) {
-    throw new UserError("takes either values, or 'sweep', or 'list'");
-  }
-  if (args.option("sweep") !== undefined && !(named instanceof Sweep))
-    throw new UserError("'sweep' must be a sweep");
-  if (args.option("list") !== undefined && !Array.isArray(named))
-    throw new UserError("'list' must be a list");
-  if (named === undefined && args.rest.length === 0) throw new UserError("needs at least one value");
-  if (args.rest.length > 1 && args.rest.some((item) => item instanceof Sweep))
-    throw new UserError("takes one sweep");
-  const subject = named ?? (args.rest.length === 1 ? args.rest[0] : undefined);
-  return subject instanceof Sweep || Array.isArray(subject) ? subject : undefined;
+  const list = args.option("list");
+  const sweep = args.option("sweep");
+  if (list !== undefined && !Array.isArray(list)) throw new UserError("'list' must be a list");
+  if (sweep !== undefined && !(sweep instanceof Sweep)) throw new UserError("'sweep' must be a sweep");
+  if (list !== undefined) return list;
+  if (sweep !== undefined) return sweep;
+  if (args.rest.length > 1 && args.rest.some((item) => item instanceof Sweep)) throw new UserError("takes one sweep");
+  const only = args.rest.length === 1 ? args.rest[0] : undefined;
+  return only instanceof Sweep || Array.isArray(only) ? only : undefined;
 }
 
 function sortedSweep(sweep: Sweep, reverse: boolean): Sweep {
   const of = sweep.of;
   if (of.kind === "choice") return sweep.with({ ...of, list: sorted(of.list, reverse) });
   if (of.kind !== "range") throw new UserError(`cannot sort: ${of.kind}`);
-  const ascending = Number(of.start) <= Number(of.stop);
-  if (ascending !== reverse) return sweep;
-  // Walk the same values from the other end: the last value comes first, the stop lies one step beyond the old first.
-  const flip = (x: bigint | number, y: bigint | number, sign: 1 | -1) =>
-    typeof x === "bigint" && typeof y === "bigint" ? x + BigInt(sign) * y : Number(x) + sign * Number(y);
+  const [start, stop] = [Number(of.start), Number(of.stop)];
+  if (reverse ? start >= stop : start <= stop) return sweep;
+  // The same values from the other end: the last comes first, the new stop lies one step beyond the old start.
+  const stride = Number(of.step) < 0 ? add(0n, of.step, -1) : of.step;
+  const sign = reverse ? -1 : 1;
   return sweep.with({
     kind: "range",
-    start: flip(of.stop, of.step, -1),
-    stop: flip(of.start, of.step, -1),
-    step: flip(0n, of.step, -1),
+    start: add(of.stop, stride, sign),
+    stop: add(of.start, stride, sign),
+    step: add(0n, of.step, -1),
   });
+}
+
+/** x + sign y; of integers an integer. */
+function add(x: bigint | number, y: bigint | number, sign: 1 | -1): bigint | number {
+  return typeof x === "bigint" && typeof y === "bigint" ? x + BigInt(sign) * y : Number(x) + sign * Number(y);
+}
+
+/** Python's order: numbers and booleans by value, texts by code points, lists element by element. */
+function compare(a: Parsed, b: Parsed): number {
+  if (isOrderedNumber(a) && isOrderedNumber(b)) return a < b ? -1 : a > b ? 1 : 0;
+  if (typeof a === "string" && typeof b === "string") return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  if (Array.isArray(a) && Array.isArray(b)) {
+    for (let i = 0; i < Math.min(a.length, b.length); i++) {
+      const comparison = compare(a[i]!, b[i]!);
+      if (comparison !== 0) return comparison;
+    }
+    return a.length - b.length;
+  }
+  throw new UserError("cannot compare values of different types");
+}
+
+function isOrderedNumber(value: Parsed): value is bigint | number | boolean {
+  return typeof value === "bigint" || typeof value === "number" || typeof value === "boolean";
 }
 
 function sorted(items: Parsed[], reverse: boolean): Parsed[] {
-  const keys = items.map((item) => (item instanceof Quoted ? item.text : item));
-  const isNumber = (key: unknown) =>
-    typeof key === "bigint" || typeof key === "number" || typeof key === "boolean";
-  if (items.length > 1 && !keys.every(isNumber) && !keys.every((key) => typeof key === "string")) {
-    throw new UserError("cannot compare values of different types");
-  }
-  const order = items.map((_, i) => i);
-  order.sort((i, j) => {
-    const [a, b] = [keys[i], keys[j]];
-    const comparison =
-      typeof a === "string" ? compareCodePoints(a, b as string) : compareNumbers(a as number, b as number);
-    return reverse ? -comparison : comparison;
-  });
-  return order.map((i) => items[i]!);
-}
-
-function compareCodePoints(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
-}
-
-function compareNumbers(a: number, b: number): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+  const keyed = items.map((item) => ({ item, key: item instanceof Quoted ? item.text : item }));
+  const direction = reverse ? -1 : 1;
+  return keyed.sort((a, b) => direction * compare(a.key, b.key)).map(({ item }) => item);
 }
 
 function shuffled(items: Parsed[]): Parsed[] {
@@ -213,6 +222,7 @@ function castAll(args: Arguments, cast: Cast): Parsed {
   }
   if (args.rest.length === 0) throw new UserError("needs a value");
   if (args.rest.length === 1) return castValue(args.rest[0]!, cast);
+  if (args.rest.some((item) => item instanceof Sweep)) throw new UserError("takes several values, or one sweep");
   return Sweep.choice(
     args.rest.map((item) => castValue(item, cast)),
     true,
@@ -261,6 +271,7 @@ function castFloat(value: Scalar): number {
 }
 
 function castStr(value: Scalar): string {
+  if (value === null) throw cannotCast(value, "str");
   return typeof value === "boolean" ? String(value) : pyStr(value);
 }
 
@@ -271,23 +282,28 @@ function castBool(value: Scalar): boolean {
     if (lower === "false") return false;
     throw cannotCast(value, "bool");
   }
-  return Boolean(value);
+  // NaN is true in Python.
+  return Boolean(value) || Number.isNaN(value);
 }
 
 function cannotCast(value: Scalar, type: string): UserError {
   return new UserError(`'${pyStr(value)}' is not ${type === "int" ? "an int" : `a ${type}`}`);
 }
 
+/** A number; true and false are 1 and 0 as in Python. */
 function numeric(value: Parsed, name: string): bigint | number {
   if (typeof value === "bigint" || typeof value === "number") return value;
+  if (typeof value === "boolean") return value ? 1n : 0n;
   throw new UserError(`'${name}' must be a number`);
 }
 
 function patterns(value: Parsed): string[] {
-  const items = Array.isArray(value) ? value : [value];
-  return items.map((item) => {
-    if (item instanceof Quoted) return item.text;
-    if (typeof item === "string") return item;
+  if (value instanceof Quoted) return [value.text];
+  if (typeof value === "string") return [value];
+  if (!Array.isArray(value)) throw new UserError("a pattern must be a string");
+  return value.map((item) => {
+    const plain = item instanceof Quoted ? item.text : item;
+    if (isOrderedNumber(plain) || typeof plain === "string") return pyStr(plain);
     throw new UserError("a pattern must be a string");
   });
 }

@@ -225,7 +225,12 @@ class OverrideParser {
         if (begun) text += c;
         this.position++;
         continue;
-      } else if ((c === ":" && stop !== ":") || WORD_CHARACTER.test(c)) {
+      } else if (c === ":" && stop !== ":") {
+        // Blanks after a colon belong to it, even at the end.
+        const start = this.position++;
+        this.blanks();
+        text += this.input.slice(start, this.position);
+      } else if (WORD_CHARACTER.test(c)) {
         text += c;
         this.position++;
       } else break;

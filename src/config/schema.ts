@@ -349,7 +349,7 @@ export type MusicGenConfig = Infer<typeof musicgen>;
 
 /** Checks a config against the schema. Throws one UserError that lists what is wrong, where it was set and what would do. */
 export function asMusicGenConfig(config: ComposedConfig): MusicGenConfig {
-  const values = config.toObject();
+  const values = config.toObject({ keepMissing: true });
   const problems: Problem[] = [];
   musicgen.check(values, "", problems);
   if (problems.length === 0) return values as unknown as MusicGenConfig;

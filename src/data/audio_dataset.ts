@@ -1,12 +1,12 @@
 /** Segments of audio files, drawn at random: which file, where in it, at one rate and channel count, always as long. */
 import { UserError } from "../errors.ts";
+import { TorchGenerator } from "../random/mt19937.ts";
 import { type AudioClip, AudioReadError } from "./audio/audio.ts";
 import { convertChannels } from "./audio/channels.ts";
 import { openAudio, readSegment } from "./audio/read.ts";
 import { resample } from "./audio/resample.ts";
 import { FileSampler } from "./file_sampler.ts";
 import type { AudioMeta } from "./manifest.ts";
-import { TorchRandom } from "./random.ts";
 
 export interface AudioDatasetOptions {
   /** Seconds; null: items are whole files. */
@@ -109,7 +109,7 @@ export class AudioDataset<Info extends SegmentInfo = SegmentInfo> {
    */
   async item(index: number, epoch = 0): Promise<AudioItem<Info>> {
     const { segmentDuration, shuffle, shuffleSeed } = this.options;
-    const random = new TorchRandom(shuffle ? index + this.length * (epoch + shuffleSeed) : index);
+    const random = new TorchGenerator(shuffle ? index + this.length * (epoch + shuffleSeed) : index);
     const first = segmentDuration === null ? index : this.sampler.draw(random, index + this.length * epoch);
     let lastError: AudioReadError | undefined;
     for (const file of this.candidates(first, random)) {
@@ -140,7 +140,7 @@ export class AudioDataset<Info extends SegmentInfo = SegmentInfo> {
   }
 
   /** The drawn file, then further draws, then every other file in turn. */
-  private *candidates(first: number, random: TorchRandom): Generator<number> {
+  private *candidates(first: number, random: TorchGenerator): Generator<number> {
     yield first;
     for (let retry = 1; retry < this.options.maxReadRetry; retry++) yield this.sampler.redraw(random);
     const count = this.meta.length;
@@ -152,7 +152,7 @@ export class AudioDataset<Info extends SegmentInfo = SegmentInfo> {
     }
   }
 
-  private async readFile(file: number, random: TorchRandom) {
+  private async readFile(file: number, random: TorchGenerator) {
     const meta = this.meta[file];
     const { segmentDuration, minSegmentRatio, sampleRate, channels, pad } = this.options;
     let seekTime = 0;

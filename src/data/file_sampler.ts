@@ -1,8 +1,9 @@
 /** Chooses which file a segment comes from. */
 import { UserError } from "../errors.ts";
+import { TorchGenerator } from "../random/mt19937.ts";
 import type { AudioDatasetOptions } from "./audio_dataset.ts";
 import type { AudioMeta } from "./manifest.ts";
-import { TorchRandom } from "./random.ts";
+import { permutation, rand53 } from "./random.ts";
 
 export class FileSampler {
   private count: number;
@@ -33,17 +34,17 @@ export class FileSampler {
   }
 
   /** `position`: how many items came before, over all epochs; with permutations it alone decides. */
-  draw(random: TorchRandom, position: number): number {
+  draw(random: TorchGenerator, position: number): number {
     if (!this.permute) return this.redraw(random);
     const order = this.permutation(Math.floor(position / this.count));
     return order[position % this.count];
   }
 
   /** A draw whatever came before. */
-  redraw(random: TorchRandom): number {
+  redraw(random: TorchGenerator): number {
     const { cumulative } = this;
     if (!cumulative) return random.randint(this.count);
-    const u = random.rand53() * cumulative[this.count - 1];
+    const u = rand53(random) * cumulative[this.count - 1];
     let low = 0;
     let high = this.count - 1;
     while (low < high) {
@@ -63,7 +64,7 @@ export class FileSampler {
   private permutation(number: number): Uint32Array {
     let order = this.permutations.get(number);
     if (!order) {
-      order = new TorchRandom(this.shuffleSeed + number).permutation(this.count);
+      order = permutation(new TorchGenerator(this.shuffleSeed + number), this.count);
       if (this.permutations.size >= 4)
         this.permutations.delete(this.permutations.keys().next().value as number);
       this.permutations.set(number, order);

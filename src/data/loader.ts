@@ -1,8 +1,10 @@
 /** Batches of a data set, read ahead by worker threads. The same batches in the same order for any number of workers. */
+
+import { TorchGenerator } from "../random/mt19937.ts";
 import type { AudioDataset, SegmentInfo } from "./audio_dataset.ts";
 import { type Batch, readBatch } from "./batch.ts";
 import { type DatasetSpec, openDataset } from "./dataset_spec.ts";
-import { TorchRandom } from "./random.ts";
+import { permutation } from "./random.ts";
 import { WorkerPool } from "./worker_pool.ts";
 
 export interface LoaderOptions {
@@ -150,7 +152,7 @@ export class DataLoader<Info extends SegmentInfo = SegmentInfo> {
     const total = this.dataset.length;
     const { numSamples, seed } = this.options;
     if (numSamples === null || numSamples >= total) return Uint32Array.from({ length: total }, (_, i) => i);
-    return new TorchRandom(seed).permutation(total).slice(0, numSamples);
+    return permutation(new TorchGenerator(seed), total).slice(0, numSamples);
   }
 
   /** The items of this process in an epoch. */
@@ -158,7 +160,7 @@ export class DataLoader<Info extends SegmentInfo = SegmentInfo> {
     const { shuffle, seed, rank, worldSize, shards } = this.options;
     const count = this.subset.length;
     const places = shuffle
-      ? new TorchRandom(seed + epoch).permutation(count)
+      ? permutation(new TorchGenerator(seed + epoch), count)
       : Uint32Array.from({ length: count }, (_, i) => i);
     const total = shards === "even" ? Math.ceil(count / worldSize) * worldSize : count;
     const mine = Math.ceil((total - rank) / worldSize);

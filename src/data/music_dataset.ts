@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { extname } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { UserError } from "../errors.ts";
+import { TorchGenerator } from "../random/mt19937.ts";
 import {
   AudioDataset,
   type AudioDatasetOptions,
@@ -19,7 +20,7 @@ import {
   type MusicAttributes,
   mergeDescription,
 } from "./music_info.ts";
-import { mixSeed, TorchRandom } from "./random.ts";
+import { mixSeed } from "./random.ts";
 
 export interface MusicInfo extends SegmentInfo, MusicAttributes {
   /** Attributes that are also embedded together with the waveform, as text. */
@@ -70,7 +71,7 @@ export class MusicDataset extends AudioDataset<MusicInfo> {
     const sidecar = sidecarPath(segment.meta.path);
     const attributes = cleanMusicInfo(this.readSidecar(sidecar));
     const { shuffle, shuffleSeed } = this.options;
-    const random = new TorchRandom(mixSeed(TEXT_STREAM, shuffle ? epoch : 0, shuffleSeed, index));
+    const random = new TorchGenerator(mixSeed(TEXT_STREAM, shuffle ? epoch : 0, shuffleSeed, index));
     const wordings = this.paraphrases[sidecar];
     if (wordings?.length && random.rand() < this.text.paraphraseP)
       attributes.description = wordings[random.randint(wordings.length)];

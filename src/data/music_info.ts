@@ -1,5 +1,6 @@
 /** What a sidecar JSON says about a piece of music: cleaning, and merging the fields into the description. */
-import type { TorchRandom } from "./random.ts";
+import type { TorchGenerator } from "../random/mt19937.ts";
+import { permutation } from "./random.ts";
 
 export interface MusicAttributes {
   title: string | null;
@@ -102,7 +103,7 @@ const MERGED_FIELDS = new Set<string>(["key", "bpm", "genre", "moods", "instrume
 export function mergeDescription(
   attributes: MusicAttributes,
   options: MergeOptions,
-  random: TorchRandom,
+  random: TorchGenerator,
 ): string | null {
   if (!options.mergeTextP) return attributes.description;
   let { description } = attributes;
@@ -116,7 +117,7 @@ export function mergeDescription(
       const text = Array.isArray(value) ? value.join(", ") : attributeText(attributes, field);
       pairs.push(`${field}: ${text}`);
     }
-    merged = Array.from(random.permutation(pairs.length), (i) => pairs[i]).join(". ");
+    merged = Array.from(permutation(random, pairs.length), (i) => pairs[i]).join(". ");
     if (random.rand() < options.dropDescP) description = null;
   }
   if (description === null) return merged.length > 1 ? merged : null;

@@ -2,7 +2,7 @@
 import type { MusicGenConfig } from "../config/schema.ts";
 import { UserError } from "../errors.ts";
 import { InitializerStream } from "../nn/index.ts";
-import { type CompressionModel, wrapCompressionModel } from "./compression.ts";
+import { type CompressionModel, InterleaveStereoCompressionModel } from "./compression.ts";
 import { buildConditioners } from "./conditioners/build.ts";
 import { loadCompressionModel } from "./encodec/index.ts";
 import { MusicGenLM } from "./lm/lm.ts";
@@ -22,7 +22,9 @@ export async function buildLM(cfg: MusicGenConfig): Promise<MusicGenLM> {
 /** The frozen codec that turns audio into the tokens of the language model, checked against what that expects. */
 export async function buildCompressionModel(cfg: MusicGenConfig): Promise<CompressionModel> {
   const codec = await loadCompressionModel(cfg.compression_model_checkpoint, { sampleRate: cfg.sample_rate });
-  const model = wrapCompressionModel(codec, cfg);
+  if (cfg.compression_model_n_q !== null) codec.setNumCodebooks(cfg.compression_model_n_q);
+  const { use: stereo, per_timestep: perTimestep } = cfg.interleave_stereo_codebooks;
+  const model = stereo ? new InterleaveStereoCompressionModel(codec, perTimestep) : codec;
   const { n_q, card } = cfg.transformer_lm;
   const mismatches = [
     [model.sampleRate, cfg.sample_rate, "sample_rate"],

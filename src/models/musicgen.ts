@@ -1,6 +1,6 @@
 /** A language model and its codec together: descriptions in, audio out (AudioCraft's `MusicGen`). */
 import { UserError } from "../errors.ts";
-import { type AutocastType, type Tensor, tf } from "../runtime/index.ts";
+import { type Tensor, tf } from "../runtime/index.ts";
 import type { CompressionModel } from "./compression.ts";
 import { type ConditioningAttributes, textAttributes } from "./conditioners/base.ts";
 import { nullConditions } from "./conditioners/provider.ts";
@@ -51,16 +51,11 @@ export class MusicGen {
   readonly maxDuration: number;
   private readonly generator: Generator;
 
-  constructor(
-    lm: MusicGenLM,
-    codec: CompressionModel,
-    maxDuration: number,
-    precision: AutocastType | null = null,
-  ) {
+  constructor(lm: MusicGenLM, codec: CompressionModel, maxDuration: number) {
     this.lm = lm;
     this.codec = codec;
     this.maxDuration = maxDuration;
-    this.generator = new Generator(lm, precision);
+    this.generator = new Generator(lm);
   }
 
   /** One piece of audio per description; null is unconditional. All of them run as one batch. */

@@ -170,7 +170,8 @@ export class MusicGenSolver extends Solver {
   private updateWith(batch: Batch<MusicInfo>, index: number): Metrics {
     const lr = this.schedule(this.updates);
     const update = this.optimizer.changes(lr);
-    const averages = this.ema !== null && (index + 1) % (this.cfg.optim.ema.updates ?? this.updatesPerEpoch) === 0;
+    const averages =
+      this.ema !== null && (index + 1) % (this.cfg.optim.ema.updates ?? this.updatesPerEpoch) === 0;
     const values = tf.tidy(() => {
       const { codes, mask } = this.tokens(batch);
       const attributes = this.attributeDropout.apply(this.cfgDropout.apply(attributesOf(batch), true), true);
@@ -289,12 +290,7 @@ export class MusicGenSolver extends Solver {
     };
     const duration = generate.lm.gen_duration ?? segment;
     const promptDuration = generate.lm.prompt_duration ?? segment / 4;
-    const musicgen = new MusicGen(
-      this.lm,
-      this.codec,
-      this.cfg.dataset.segment_duration ?? duration,
-      this.precision,
-    );
+    const musicgen = new MusicGen(this.lm, this.codec, this.cfg.dataset.segment_duration ?? duration);
     const batches = this.stageBatches("generate", loader);
     const progress = this.progress("generate", epoch, batches, loader);
     const { use_sampling, temp, top_k, top_p } = generate.lm;

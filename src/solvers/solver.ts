@@ -155,6 +155,7 @@ export abstract class Solver {
   private async stage(name: Stage, f: () => Promise<Metrics>): Promise<void> {
     const began = performance.now();
     const metrics = await f();
+    if (Object.keys(metrics).length === 0) return; // nothing was asked for
     this.finishStage(name, { ...metrics, duration: (performance.now() - began) / 1000 });
   }
 

@@ -22,7 +22,7 @@ export async function loadMusicGen(path: string): Promise<LoadedMusicGen> {
     loadState(lm, trained.weights);
     const maxDuration = cfg.dataset.segment_duration ?? 30;
     return {
-      musicgen: new MusicGen(lm, codec, maxDuration, cfg.autocast ? "bfloat16" : null),
+      musicgen: new MusicGen(lm, codec, maxDuration),
       cfg,
       signature,
       epochs,

@@ -7,8 +7,8 @@ import { AudioDataset, type AudioDatasetOptions } from "../../src/data/audio_dat
 import { collate } from "../../src/data/batch.ts";
 import type { AudioMeta } from "../../src/data/manifest.ts";
 import { MusicDataset, musicConditions } from "../../src/data/music_dataset.ts";
-import { TorchRandom } from "../../src/data/random.ts";
 import { UserError } from "../../src/errors.ts";
+import { TorchGenerator } from "../../src/random/mt19937.ts";
 import { rampWav, scratch } from "./files.ts";
 
 const folder = scratch();
@@ -35,7 +35,7 @@ test("a segment is the file's samples from its seek time on", async () => {
 test("file and seek time come from torch's stream, seeded by index, epoch and shuffle seed", async () => {
   const files = [A, B, C];
   const dataset = new AudioDataset(files, { ...uniform, shuffleSeed: 4 });
-  const random = new TorchRandom(7 + 50 * (3 + 4));
+  const random = new TorchGenerator(7 + 50 * (3 + 4));
   const file = files[random.uint32() % 3];
   const { info } = await dataset.item(7, 3);
   assert.equal(info.meta.path, file.path);
@@ -46,7 +46,7 @@ test("with shuffle=false an item is seeded by its index alone", async () => {
   const dataset = new AudioDataset([A, B, C], { ...uniform, shuffle: false });
   const [first, second] = [await dataset.item(5, 1), await dataset.item(5, 2)];
   assert.deepEqual(first, second);
-  const random = new TorchRandom(5);
+  const random = new TorchGenerator(5);
   assert.equal(first.info.meta.path, [A, B, C][random.uint32() % 3].path);
 });
 

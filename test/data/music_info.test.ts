@@ -7,7 +7,7 @@ import {
   type WavCondition,
 } from "../../src/data/conditioning.ts";
 import { attributeText, cleanMusicInfo, mergeDescription } from "../../src/data/music_info.ts";
-import { TorchRandom } from "../../src/data/random.ts";
+import { TorchGenerator } from "../../src/random/mt19937.ts";
 
 const SIDECAR = {
   title: "  Blue ",
@@ -54,13 +54,13 @@ const info = cleanMusicInfo(SIDECAR);
 const always = { mergeTextP: 1, dropDescP: 0, dropOtherP: 1 };
 
 test("without merging configured the description is left alone", () => {
-  assert.equal(mergeDescription(info, { ...always, mergeTextP: 0 }, new TorchRandom(0)), "A song.");
+  assert.equal(mergeDescription(info, { ...always, mergeTextP: 0 }, new TorchGenerator(0)), "A song.");
 });
 
 test("a merge appends every kept field once, in an order that depends on the seed", () => {
   const orders = new Set<string>();
   for (let seed = 0; seed < 20; seed++) {
-    const text = mergeDescription(info, always, new TorchRandom(seed))!;
+    const text = mergeDescription(info, always, new TorchGenerator(seed))!;
     assert.ok(text.startsWith("A song. "));
     const pairs = text.slice("A song. ".length).split(". ").sort();
     assert.deepEqual(pairs, [
@@ -77,24 +77,24 @@ test("a merge appends every kept field once, in an order that depends on the see
 });
 
 test("drop_other_p is the probability of keeping a field", () => {
-  assert.equal(mergeDescription(info, { ...always, dropOtherP: 0 }, new TorchRandom(0)), "A song.");
+  assert.equal(mergeDescription(info, { ...always, dropOtherP: 0 }, new TorchGenerator(0)), "A song.");
 });
 
 test("a description that is not merged into still gets its full stop", () => {
   const plain = { ...info, description: "A song" };
-  assert.equal(mergeDescription(plain, { ...always, mergeTextP: 1e-9 }, new TorchRandom(0)), "A song.");
+  assert.equal(mergeDescription(plain, { ...always, mergeTextP: 1e-9 }, new TorchGenerator(0)), "A song.");
 });
 
 test("a dropped description leaves the fields, or nothing", () => {
-  const dropped = mergeDescription(info, { ...always, dropDescP: 1 }, new TorchRandom(0))!;
+  const dropped = mergeDescription(info, { ...always, dropDescP: 1 }, new TorchGenerator(0))!;
   assert.ok(!dropped.includes("song") && dropped.includes("genre: rock"));
   const none = { ...always, dropDescP: 1, dropOtherP: 0 };
-  assert.equal(mergeDescription(info, none, new TorchRandom(0)), null);
+  assert.equal(mergeDescription(info, none, new TorchGenerator(0)), null);
 });
 
 test("fields are merged as often as the probabilities say", () => {
   const options = { mergeTextP: 0.25, dropDescP: 0.5, dropOtherP: 0.5 };
-  const random = new TorchRandom(5);
+  const random = new TorchGenerator(5);
   const texts = Array.from({ length: 4000 }, () => mergeDescription(info, options, random));
   const share = (has: (text: string | null) => boolean) => texts.filter(has).length / texts.length;
   assert.ok(Math.abs(share((text) => !!text?.includes("genre")) - 0.125) < 0.02);

@@ -35,7 +35,7 @@ export function hashTrick(word: string, nBins: number): number {
 
 /**
  * The words that carry meaning: lower case, without punctuation, stop words and the plural "s". Numbers stay digits.
- * AudioCraft runs spaCy's English model here (lemmas, its own stop words, numbers in words), so that a table trained
+ * The name of a key stays, also that of A. AudioCraft runs spaCy's English model here (lemmas, its own stop words, numbers in words), so that a table trained
  * there does not fit this normalisation word for word.
  */
 export function normalize(text: string): string[] {
@@ -44,8 +44,13 @@ export function normalize(text: string): string[] {
     .replace(/[’`]/g, "'")
     .split(/[^\p{L}\p{M}\p{N}']+/u)
     .map((word) => word.replace(/^'+|'s$|'+$/g, ""))
-    .filter((word) => word !== "" && !STOP_WORDS.has(word))
+    .filter((word, i, words) => word !== "" && (!STOP_WORDS.has(word) || isKey(word, words[i + 1])))
     .map(singular);
+}
+
+/** The A of A minor and A-flat is no article. */
+function isKey(word: string, next: string | undefined): boolean {
+  return word === "a" && /^(major|minor|flat|sharp)$/.test(next ?? "");
 }
 
 const STOP_WORDS = new Set(

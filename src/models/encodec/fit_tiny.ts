@@ -74,9 +74,9 @@ interface FitOptions {
 /** Shares of the run: without quantization, then codebooks renewed, then codebooks fixed. */
 const quantizeFrom = 0.15;
 const renewUntil = 0.85;
-const renewEvery = 50;
+const renewEvery = 10;
 /** Batches whose latents the codebooks are fitted to. */
-const recentBatches = 50;
+const recentBatches = 20;
 
 export async function fitTiny(options: FitOptions): Promise<EncodecModel> {
   const random = new TorchGenerator(options.seed);
@@ -96,7 +96,7 @@ export async function fitTiny(options: FitOptions): Promise<EncodecModel> {
     const isFirst = quantize && model.quantizer.codebooks[0].inited.read()[0] === 0;
     if (isFirst || (quantize && share < renewUntil && done % renewEvery === 0)) {
       const latents = tf.concat(recent);
-      fitCodebooks(model.quantizer, latents, { iterations: isFirst ? 30 : 4, random, restart: isFirst });
+      fitCodebooks(model.quantizer, latents, { iterations: isFirst ? 30 : 2, random, restart: isFirst });
       latents.dispose();
     }
     const wav = stack(Array.from({ length: options.batch }, () => crop(clips, random)));

@@ -1,9 +1,10 @@
-/** Multi-layer LSTM over time, one fused TensorFlow op a layer whatever the number of steps. */
+/** Multi-layer LSTM over time: a fused TensorFlow op or a loop a layer, whatever the number of steps. */
 import { type InitializerStream, Module, Parameter } from "../../nn/index.ts";
 import { attr, runOp, type Tensor, tf } from "../../runtime/index.ts";
 import { DataType } from "../../runtime/native.ts";
 import type { OpInput } from "../../runtime/ops.ts";
 import { backend } from "../../runtime/tensorflow.ts";
+import { lstmLoop } from "./lstm_loop.ts";
 
 /** The LSTM of SEANet: as many outputs as inputs, and the input added to the output. */
 export class ResidualLSTM extends Module {
@@ -30,14 +31,23 @@ export class ResidualLSTM extends Module {
     let y = tf.transpose(x, [1, 0, 2]);
     for (let layer = 0; layer < this.layers; layer++) {
       const value = (name: string) => this.lstm[`${name}_l${layer}`].value;
-      y = lstmLayer(y, value("weight_ih"), value("weight_hh"), tf.add(value("bias_ih"), value("bias_hh")));
+      const layerOf = value("bias_ih").size >= loopFrom && !takesGradient() ? lstmLoop : lstmLayer;
+      y = layerOf(y, value("weight_ih"), value("weight_hh"), tf.add(value("bias_ih"), value("bias_hh")));
     }
     return tf.add(x, tf.transpose(y, [1, 0, 2]));
   }
 }
 
+/** From this many gates on, a loop's steps win more in their products than they cost (measured on CPU). */
+const loopFrom = 4 * 512;
+
+/** Whether tfjs is recording what is computed now, to differentiate it. */
+function takesGradient(): boolean {
+  return tf.engine().state.gradientDepth > 0;
+}
+
 /**
- * One layer from a zero state: x [T, B, I], input weights [4D, I], recurrent weights [4D, D], bias [4D], gates in the order
+ * One layer from a zero state, as a fused op: x [T, B, I], input weights [4D, I], recurrent weights [4D, D], bias [4D], gates in the order
  * input, forget, cell, output (PyTorch's) -> hidden states [T, B, D].
  */
 export function lstmLayer(x: Tensor, inputWeights: Tensor, recurrentWeights: Tensor, bias: Tensor): Tensor {

@@ -13,7 +13,7 @@ export class MelDistance {
   private readonly resolutions: Resolution[];
 
   /** Windows of `sizes` samples, each a power of two, a quarter of a window apart. */
-  constructor(sampleRate: number, sizes = [256, 512, 1024, 2048]) {
+  constructor(sampleRate: number, sizes = [128, 256, 512, 1024]) {
     this.resolutions = sizes.map((size) => ({
       size,
       dft: tf.tensor2d(dftMatrix(size), [size, size + 2]),

@@ -7,7 +7,7 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { UserError } from "../../errors.ts";
-import { type AutocastType, autocast, type Jitted, jit, type Tensor, tf } from "../../runtime/index.ts";
+import { type Jitted, jit, type Tensor, tf } from "../../runtime/index.ts";
 import type { PreparedConditions } from "../conditioners/provider.ts";
 import type { MusicGenLM } from "./lm.ts";
 import { type SamplingOptions, sampleToken } from "./sampling.ts";
@@ -57,8 +57,7 @@ export class Generator {
   >;
   private readonly step: Jitted<[Tensor[], Tensor, Tensor, StreamingState[], Draw], StepResult>;
 
-  /** `precision` is that of the matrix products; null is float32. */
-  constructor(lm: MusicGenLM, precision: AutocastType | null = null) {
+  constructor(lm: MusicGenLM) {
     if (!lm.config.causal) throw new UserError("generation needs transformer_lm.causal=true");
     for (const name of lm.fuser.names) {
       const unstreamed = lm.fuser
@@ -70,11 +69,8 @@ export class Generator {
         );
     }
     this.lm = lm;
-    this.prefill = jit(
-      (tokens, conditions, draw) => autocast(precision, () => this.runPrefill(tokens, conditions, draw)),
-      { name: "prefill" },
-    );
-    this.step = jit((...args) => autocast(precision, () => this.runStep(...args)), { name: "generate_step" });
+    this.prefill = jit((...args) => this.runPrefill(...args), { name: "prefill" });
+    this.step = jit((...args) => this.runStep(...args), { name: "generate_step" });
   }
 
   /** Generates codes int32 [B, K, frames] (row-major) for B rows. */

@@ -53,6 +53,7 @@ test("normalisation keeps the words that carry meaning, in lower case and singul
     "the singer’s melodies, 120 BPM": ["singer", "melody", "120", "bpm"],
     "bass bus series gas": ["bass", "bus", "series", "gas"],
     "Café ünïcode — 音楽": ["café", "ünïcode", "音楽"],
+    "a melody in A minor, a pad in A-flat major": ["melody", "a", "minor", "pad", "a", "flat", "major"],
     " ?!. ": [],
   };
   for (const [text, words] of Object.entries(cases)) assert.deepEqual(normalize(text), words, text);

@@ -1,0 +1,67 @@
+/** The fused LSTM against the equations in double precision. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { lstmLayer, ResidualLSTM } from "../../../src/models/encodec/lstm.ts";
+import { InitializerStream } from "../../../src/nn/index.ts";
+import { jit, type Tensor, tf } from "../../../src/runtime/index.ts";
+import { assertGradients } from "./numeric_gradient.ts";
+
+const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+
+/** PyTorch's LSTM: rows of the weights are the gates input, forget, cell, output. x [T, B, I] -> h [T, B, D]. */
+function reference(steps: number, batch: number, inner: number, dimension: number) {
+  return ([x, inputWeights, recurrentWeights, bias]: Float64Array[]): Float64Array => {
+    const outputs = new Float64Array(steps * batch * dimension);
+    for (let b = 0; b < batch; b++) {
+      let hidden = new Float64Array(dimension);
+      const cell = new Float64Array(dimension);
+      for (let t = 0; t < steps; t++) {
+        const gate = (row: number) => {
+          let sum = bias[row];
+          for (let i = 0; i < inner; i++)
+            sum += inputWeights[row * inner + i] * x[(t * batch + b) * inner + i];
+          for (let j = 0; j < dimension; j++) sum += recurrentWeights[row * dimension + j] * hidden[j];
+          return sum;
+        };
+        hidden = Float64Array.from({ length: dimension }, (_, d) => {
+          const [i, f, g, o] = [0, 1, 2, 3].map((k) => gate(k * dimension + d));
+          cell[d] = sigmoid(f) * cell[d] + sigmoid(i) * Math.tanh(g);
+          return sigmoid(o) * Math.tanh(cell[d]);
+        });
+        outputs.set(hidden, (t * batch + b) * dimension);
+      }
+    }
+    return outputs;
+  };
+}
+
+test("a layer's values and all its gradients equal those of the equations in double precision", () => {
+  const [steps, batch, inner, dimension] = [6, 2, 3, 4];
+  assertGradients(lstmLayer, reference(steps, batch, inner, dimension), [
+    [steps, batch, inner],
+    [4 * dimension, inner],
+    [4 * dimension, dimension],
+    [4 * dimension],
+  ]);
+});
+
+test("inside jit a layer and its gradient are one op each, whatever the number of steps", () => {
+  const lstm = new ResidualLSTM(4, 1, new InitializerStream(0));
+  const gradient = jit((x: Tensor) => tf.grad((v: Tensor) => tf.sum(lstm.forward(v)) as never)(x), {
+    mode: "graph",
+  });
+  const eager = tf.grad((v: Tensor) => tf.sum(lstm.forward(v)) as never);
+  const x = tf.linspace(-1, 1, 1500 * 4).reshape([1, 1500, 4]);
+  const difference = tf.max(tf.abs(tf.sub(gradient(x), eager(x)))).dataSync()[0];
+  assert.ok(difference < 1e-6, `jit differs from eager by ${difference}`);
+  const ops = gradient.describe();
+  assert.match(ops, /BlockLSTMV2\D+1\b/);
+  assert.match(ops, /BlockLSTMGradV2\D+1\b/);
+});
+
+test("the input is added to the output", () => {
+  const lstm = new ResidualLSTM(3, 2, new InitializerStream(0));
+  for (const [, parameter] of lstm.namedParameters()) parameter.assign(tf.zeros(parameter.shape));
+  const x = tf.linspace(-1, 1, 12).reshape([2, 2, 3]);
+  assert.deepEqual(lstm.forward(x).arraySync(), x.arraySync());
+});
