@@ -9,7 +9,7 @@ import { type ConfigNode, cloneNode, isContainer, ListNode, MappingNode, ValueNo
 import { type Override, overrideValue, parseOverride } from "./override-grammar.ts";
 import { Sweep } from "./override-value.ts";
 import { ConfigRepository } from "./repository.ts";
-import { resolvedCopy, select, type Value, valueText } from "./resolve.ts";
+import { NotAContainerError, resolvedCopy, select, type Value, valueText } from "./resolve.ts";
 import { pyEqual, type Scalar } from "./scalar.ts";
 import type { VersionBase } from "./version-base.ts";
 
@@ -60,7 +60,8 @@ export function openRepository(options: ComposeOptions, overrides: Override[]): 
   const directories = [options.configDir, ...(options.searchPath ?? [])];
   const repository = new ConfigRepository(directories, version);
   const name = options.configName === undefined ? "config" : options.configName;
-  const fromFile = name === null ? undefined : repository.load(name)?.config.get("hydra");
+  const primary = name === null ? undefined : repository.load(name)?.config;
+  const fromFile = primary instanceof MappingNode ? primary.get("hydra") : undefined;
   let extra: unknown[] = [];
   if (fromFile instanceof MappingNode) {
     const list = fromFile.get("searchpath");
@@ -106,12 +107,14 @@ function mergeFile(
     if (item.configPath === EMPTY_CONFIG) return;
     throw new UserError(`there is no config '${item.configPath}' in ${repository.directories.join(", ")}`);
   }
-  let content: MappingNode = cloneNode(loaded.config);
+  let content = cloneNode(loaded.config);
   if (item.package !== "") {
     const wrapper = new MappingNode();
     updateAt(wrapper, item.package, content, { merge: false });
     content = wrapper;
   }
+  if (!(content instanceof MappingNode))
+    throw new UserError(`${loaded.file}: the whole config cannot be a list`);
   const hydra = content.get("hydra");
   content.delete("hydra");
   try {
@@ -136,7 +139,7 @@ function applyOverride(root: MappingNode | ListNode, override: Override): void {
     if (override.type === "DEL") deleteKey(root, override, value);
     else {
       const isContainerValue = Array.isArray(value) || value instanceof Map;
-      if (override.type === "ADD" && !isContainerValue && (select(root, key) ?? null) !== null) {
+      if (override.type === "ADD" && !isContainerValue && hasValue(root, key)) {
         throw new UserError(
           `'${key}' exists already; drop the '+' (${input.slice(1)}) or write ++${input.slice(1)}`,
         );
@@ -147,6 +150,16 @@ function applyOverride(root: MappingNode | ListNode, override: Override): void {
     if (!(error instanceof UserError)) throw error;
     const hint = error instanceof UnknownKeyError ? ` (to add a new key write +${input})` : "";
     throw new UserError(`override '${input}': ${error.message}${hint}`);
+  }
+}
+
+/** Is there anything but null and `???` at the key? Below a scalar there is not. */
+function hasValue(root: MappingNode | ListNode, key: string): boolean {
+  try {
+    return (select(root, key) ?? null) !== null;
+  } catch (error) {
+    if (error instanceof NotAContainerError) return false;
+    throw error;
   }
 }
 

@@ -14,7 +14,7 @@ export type Choice = string | string[] | null;
 export class DefaultsItem {
   readonly kind: "config" | "group" | "self";
   /** The path of a config item, or the group of a group item; relative to the parent unless it begins with "/". */
-  readonly path: string;
+  path: string;
   choice: Choice;
   /** What follows `@`, if anything. */
   package: string | undefined;

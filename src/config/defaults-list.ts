@@ -118,9 +118,13 @@ class TreeBuilder {
     }
     const items = loaded.defaults?.() ?? [];
     if (items.length === 0 && !(context.isRoot && this.choices.appended.length > 0)) return leaf;
+    const onlyOverrides = items.length > 0 && items.every((entry) => entry.override);
     const selfAdded = addSelf(items, loaded.file);
-    if (context.isRoot) items.push(...this.choices.appended);
+    const appended = context.isRoot ? this.choices.appended : [];
+    items.push(...appended);
     this.#recordOverrides(items, item, loaded.file, context.inInterpolated);
+    // A file that only overrides what others chose has no files of its own.
+    if (onlyOverrides && appended.length === 0) return leaf;
     return { item, children: this.#children(items, item, { ...context, file: loaded.file }, selfAdded) };
   }
 
@@ -195,8 +199,10 @@ class TreeBuilder {
     // Interpolations see what their siblings, and all that came before in this order, have chosen.
     const scope = this.#interpolationScope(items, selfAdded);
     for (const [i, child] of children.entries()) {
-      if (child.item.kind !== "group" || !child.item.isInterpolation) continue;
-      child.item.choice = this.#interpolate(child.item, scope, context.file);
+      if (child.item.kind === "self" || !child.item.isInterpolation) continue;
+      const value = this.#interpolate(child.item, scope, context.file);
+      if (child.item.kind === "group") child.item.choice = value;
+      else child.item.path = value;
       this.#readHeader(child.item);
       children[i] = this.#grow(child.item, { ...inner, inInterpolated: true });
     }
@@ -217,7 +223,8 @@ class TreeBuilder {
   }
 
   #interpolate(item: DefaultsItem, scope: MappingNode, file: string): string {
-    const node = new ValueNode(item.choice as string, item.source);
+    const text = item.kind === "group" ? (item.choice as string) : item.path;
+    const node = new ValueNode(text, item.source);
     node.parent = scope;
     try {
       const value = resolveNode(node);
@@ -226,11 +233,11 @@ class TreeBuilder {
       if (!(error instanceof UserError)) throw error;
       const known = [...this.choices.known.keys()].join(", ");
       throw new UserError(
-        `${describeSource(item.source) || file}: cannot resolve '${item.choice}' (${error.message}); groups chosen here: ${known}`,
+        `${describeSource(item.source) || file}: cannot resolve '${text}' (${error.message}); groups chosen here: ${known}`,
       );
     }
     throw new UserError(
-      `${describeSource(item.source) || file}: '${item.choice}' does not give the name of an option`,
+      `${describeSource(item.source) || file}: '${text}' does not give the name of an option`,
     );
   }
 

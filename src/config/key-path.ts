@@ -10,6 +10,8 @@ export interface KeyPath {
 export function parseKeyPath(key: string): KeyPath {
   const dots = /^\.*/.exec(key)?.[0].length ?? 0;
   const rest = key.slice(dots);
+  // Dots alone name the container itself.
+  if (rest === "" && dots > 0) return { up: dots, parts: [] };
   const head = /^[^.[]*/.exec(rest)?.[0] ?? "";
   const parts = head === "" && rest.startsWith("[") ? [] : [head];
   for (const match of rest.slice(head.length).matchAll(/\.([^.[]*)|\[(.*?)\]/g))

@@ -68,7 +68,10 @@ export function updateAt(root: Container, key: string, value: ConfigNode, option
   const { merge = true, struct = false } = options;
   const path = parseKeyPath(key);
   // Nothing is relative here: a leading dot is an empty key.
-  const parts = [...Array.from({ length: path.up }, () => ""), ...path.parts];
+  const parts = [
+    ...Array.from({ length: path.up }, () => ""),
+    ...(path.parts.length > 0 ? path.parts : [""]),
+  ];
   let holder = root;
   for (const part of parts.slice(0, -1)) {
     const child = childAt(holder, part);

@@ -64,7 +64,8 @@ function choice(args: Arguments): Sweep {
   }
   for (const item of args.rest) {
     const nested = item instanceof Sweep && item.of.kind === "choice" && args.rest.length > 1;
-    if (item === null || (item instanceof Sweep && !nested)) throw new UserError("takes values: no null, no sweep");
+    if (item === null || (item instanceof Sweep && !nested))
+      throw new UserError("takes values: no null, no sweep");
   }
   return Sweep.choice(args.rest, false);
 }
@@ -152,7 +153,8 @@ function soleSubject(args: Arguments): Parsed[] | Sweep | undefined {
   if (sweep !== undefined && !(sweep instanceof Sweep)) throw new UserError("'sweep' must be a sweep");
   if (list !== undefined) return list;
   if (sweep !== undefined) return sweep;
-  if (args.rest.length > 1 && args.rest.some((item) => item instanceof Sweep)) throw new UserError("takes one sweep");
+  if (args.rest.length > 1 && args.rest.some((item) => item instanceof Sweep))
+    throw new UserError("takes one sweep");
   const only = args.rest.length === 1 ? args.rest[0] : undefined;
   return only instanceof Sweep || Array.isArray(only) ? only : undefined;
 }
@@ -222,7 +224,8 @@ function castAll(args: Arguments, cast: Cast): Parsed {
   }
   if (args.rest.length === 0) throw new UserError("needs a value");
   if (args.rest.length === 1) return castValue(args.rest[0]!, cast);
-  if (args.rest.some((item) => item instanceof Sweep)) throw new UserError("takes several values, or one sweep");
+  if (args.rest.some((item) => item instanceof Sweep))
+    throw new UserError("takes several values, or one sweep");
   return Sweep.choice(
     args.rest.map((item) => castValue(item, cast)),
     true,

@@ -3,15 +3,16 @@ import fs from "node:fs";
 import path from "node:path";
 import { UserError } from "../errors.ts";
 import { type DefaultsItem, parseDefaultsList } from "./defaults-item.ts";
-import { type Container, MappingNode } from "./node.ts";
+import { type Container, cloneNode, ListNode, MappingNode } from "./node.ts";
+import { resolveNode } from "./resolve.ts";
 import type { VersionBase } from "./version-base.ts";
 import { loadYaml } from "./yaml.ts";
 
 /** One loaded file. Must not be changed: it is shared by all that load it. */
 export interface LoadedConfig {
   file: string;
-  /** The content without `defaults`. */
-  config: MappingNode;
+  /** The content without `defaults`. A list can only stand below a package. */
+  config: Container;
   /** The items of its defaults list, new ones at each call; undefined when the file has none. */
   defaults: (() => DefaultsItem[]) | undefined;
   /** `# @package`, if the file has that header. */
@@ -112,17 +113,23 @@ export class ConfigRepository {
     const shown = displayPath(file);
     const packageHeader = readHeader(text.slice(0, HEADER_CHARACTERS), shown);
     const content: Container = loadYaml(text, shown);
-    if (!(content instanceof MappingNode))
-      throw new UserError(`${shown}: a config must be a mapping, not a list`);
-    const list = content.get("defaults");
-    content.delete("defaults");
     return {
       file: shown,
       config: content,
-      defaults: list && (() => parseDefaultsList(list, name, this.version)),
+      defaults: takeDefaults(content, name, this.version),
       package: packageHeader,
     };
   }
+}
+
+/** Removes `defaults` from the content. It may be an interpolation of a list elsewhere in the file. */
+function takeDefaults(content: Container, name: string, version: VersionBase): LoadedConfig["defaults"] {
+  const written = content instanceof MappingNode ? content.get("defaults") : undefined;
+  if (written === undefined) return undefined;
+  const value = resolveNode(written);
+  const list = value instanceof ListNode ? cloneNode(value) : written;
+  (content as MappingNode).delete("defaults");
+  return () => parseDefaultsList(list, name, version);
 }
 
 /**

@@ -28,6 +28,9 @@ export type Value = Scalar | ConfigNode | Value[] | Map<Scalar, Value>;
 /** A value that must be given (`???`) was read. */
 export class MissingValueError extends UserError {}
 
+/** A key was looked up below a scalar. */
+export class NotAContainerError extends UserError {}
+
 /** An interpolation names a key that does not exist, refers to itself, or its resolver failed. */
 export class InterpolationError extends UserError {}
 
@@ -194,7 +197,7 @@ function childOf(value: Value, part: string, holder: ConfigNode): ConfigNode | u
     return value.items[Number(part)];
   }
   if (value === null) return undefined;
-  throw new UserError(`'${holder.path}' is not a mapping or list and so cannot contain '${part}'`);
+  throw new NotAContainerError(`'${holder.path}' is not a mapping or list and so cannot contain '${part}'`);
 }
 
 function startOf(container: Container, up: number, absolute: boolean, key: string): Container {

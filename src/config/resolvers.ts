@@ -21,6 +21,7 @@ import {
   valueText,
 } from "./resolve.ts";
 import type { Scalar } from "./scalar.ts";
+import { loadYaml } from "./yaml.ts";
 
 /** Where a call stands: the value that holds it, the container around that value, and the root. */
 export interface ResolverContext {
@@ -112,7 +113,8 @@ builtIn("oc.decode", 1, 1, ([text], { node }) => {
 /** `${oc.create:{a:1}}`: makes a part of the config out of a list or mapping. */
 builtIn("oc.create", 1, 1, ([value], { parent, node }) => {
   if (value === null) return null;
-  const created = toNode(value ?? null);
+  // A text is read as YAML, like a file.
+  const created = typeof value === "string" ? loadYaml(value, node.path) : toNode(value ?? null);
   if (!isContainer(created))
     throw new UserError(`needs a list or a mapping, got ${valueText(value ?? null)}`);
   created.parent = parent;

@@ -232,6 +232,7 @@ const musicgen = object(
         oneOf("auto", "none", "graph", "xla"),
       ),
     ),
+    jit_report: optional(about("log the ops and the cost of the training step, and write its graph", bool())),
     stage_samples: optional(
       about(
         "samples of a stage after training: auto (as an epoch trains on), a number, null (all)",

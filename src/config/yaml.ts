@@ -7,6 +7,7 @@ import {
   LineCounter,
   type ParsedNode,
   parseDocument,
+  visit,
   type YAMLMap,
   Scalar as YamlScalar,
 } from "yaml";
@@ -57,14 +58,17 @@ export function loadYamlValue(text: string, file = "<config>"): ConfigNode {
     uniqueKeys: false,
     lineCounter: lines,
   });
-  const error = document.errors[0];
+  // PyYAML lets a comment follow a closing quote or bracket at once.
+  const error = document.errors.find(({ message }) => !message.startsWith("Comments must be separated"));
   if (error) {
     const { line, col } = lines.linePos(error.pos[0]);
     throw new UserError(
       `${file}:${line}:${col}: ${error.message.split("\n")[0]?.replace(/ at line .*$/, "")}`,
     );
   }
-  return new Builder(file, lines).build(document.contents as ParsedNode | null, false);
+  const contents = document.contents as ParsedNode | null;
+  if (text.includes("\t")) refuseTabs(text, contents, file, lines);
+  return new Builder(file, lines).build(contents, false);
 }
 
 class Builder {
@@ -135,6 +139,8 @@ class Builder {
   }
 
   key(node: ParsedNode | null, flow: boolean): Key {
+    // As a key, "=" is text.
+    if (isScalar(node) && node.type === YamlScalar.PLAIN && !node.tag && node.source === "=") return "=";
     const built = this.build(node, flow);
     if (!(built instanceof ValueNode)) throw this.error("a mapping key must be a scalar", node);
     if (built.value === null || built.value instanceof Uint8Array) {
@@ -188,6 +194,25 @@ class Builder {
   error(message: string, node: ParsedNode | null): UserError {
     const { line, column } = this.source(node);
     return new UserError(`${this.file}:${line ?? 1}:${column ?? 1}: ${message}`);
+  }
+}
+
+/** In YAML 1.1 as PyYAML reads it a tab may stand in quotes, block texts and comments, but not between tokens. */
+function refuseTabs(text: string, contents: ParsedNode | null, file: string, lines: LineCounter): void {
+  const protectedRanges: [number, number][] = [];
+  visit(contents, {
+    Scalar(_, node) {
+      if (node.type !== YamlScalar.PLAIN && node.range) protectedRanges.push([node.range[0], node.range[1]]);
+    },
+  });
+  const isProtected = (at: number) => protectedRanges.some(([start, end]) => at >= start && at < end);
+  for (let at = text.indexOf("\t"); at >= 0; at = text.indexOf("\t", at + 1)) {
+    const lineStart = text.lastIndexOf("\n", at) + 1;
+    const comment = /(?:^|\s)#/.exec(text.slice(lineStart, at));
+    if (isProtected(at) || (comment && !isProtected(lineStart + comment.index + comment[0].length - 1)))
+      continue;
+    const { line, col } = lines.linePos(at);
+    throw new UserError(`${file}:${line}:${col}: a tab cannot separate or indent values; use blanks`);
   }
 }
 

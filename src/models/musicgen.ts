@@ -1,6 +1,6 @@
 /** A language model and its codec together: descriptions in, audio out (AudioCraft's `MusicGen`). */
 import { UserError } from "../errors.ts";
-import { type Tensor, tf } from "../runtime/index.ts";
+import { scoped, type Tensor, tf } from "../runtime/index.ts";
 import type { CompressionModel } from "./compression.ts";
 import { type ConditioningAttributes, textAttributes } from "./conditioners/base.ts";
 import { nullConditions } from "./conditioners/provider.ts";
@@ -143,7 +143,7 @@ export class MusicGen {
     codes: Int32Array;
     frames: number;
   } {
-    return tf.tidy(() => {
+    return scoped(() => {
       const { codes } = this.codec.encode(tf.tensor3d(wav, shape) as Tensor);
       return { codes: Int32Array.from(codes.dataSync()), frames: codes.shape[2]! };
     });
@@ -152,7 +152,7 @@ export class MusicGen {
   /** codes int32 [B, K, frames] -> per row, per channel samples. */
   private decode(codes: Int32Array, batch: number, frames: number): Float32Array[][] {
     const { n_q: nQ } = this.lm.config;
-    return tf.tidy(() => {
+    return scoped(() => {
       const wav = this.codec.decode(tf.tensor3d(codes, [batch, nQ, frames], "int32") as Tensor, null);
       const [, channels, samples] = wav.shape as [number, number, number];
       const values = wav.dataSync() as Float32Array;

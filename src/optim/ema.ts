@@ -3,7 +3,7 @@
  * 1 / count with count <- count decay + 1, so the first step copies and later ones approach 1 - decay.
  */
 import type { Parameter } from "../nn/index.ts";
-import { type Tensor, tf, Variable } from "../runtime/index.ts";
+import { inTurn, type Tensor, tf, Variable } from "../runtime/index.ts";
 
 export class ExponentialMovingAverage {
   /** The averages, by the parameters' names. */
@@ -35,10 +35,10 @@ export class ExponentialMovingAverage {
 
   /** average <- average (1 - weight) + value weight, inside the jitted step. weight: float32 scalar. */
   apply(weight: Tensor): void {
-    for (const [index, [, parameter]] of this.parameters.entries()) {
+    inTurn(this.parameters.entries(), ([index, [, parameter]]) => {
       const average = this.averages[index][1];
       average.assign(tf.add(tf.mul(average.value, tf.sub(1, weight)), tf.mul(parameter.value, weight)));
-    }
+    });
   }
 
   /** Exchanges weights and averages; calling it again restores them. Nothing is copied. */

@@ -3,7 +3,16 @@
  * next update; `apply` uses them as tensors inside the jitted step.
  */
 import { UserError } from "../errors.ts";
-import { attr, runOp, runUpdate, type Tensor, tf, Variable, zerosVariable } from "../runtime/index.ts";
+import {
+  attr,
+  inTurn,
+  runOp,
+  runUpdate,
+  type Tensor,
+  tf,
+  Variable,
+  zerosVariable,
+} from "../runtime/index.ts";
 
 export interface AdamConfig {
   betas: [number, number];
@@ -16,8 +25,8 @@ export interface Optimizer {
   hyper(lr: number): Record<string, number>;
   /** Whether an update at this rate changes anything (D-Adaptation skips updates at rate 0). */
   changes(lr: number): boolean;
-  /** Updates the parameters; gradients in their order, null where there is none. */
-  apply(gradients: (Tensor | null)[], hyper: Record<string, Tensor>): void;
+  /** Updates the parameters; gradients in their order, null where there is none, each to be multiplied by `scale`. */
+  apply(gradients: (Tensor | null)[], scale: Tensor | null, hyper: Record<string, Tensor>): void;
   /** Metrics of its own, as tensors, read inside the step. */
   metrics(): Record<string, Tensor>;
   /** The variables to save, by name. */
@@ -75,12 +84,13 @@ class Adam implements Optimizer {
     };
   }
 
-  apply(gradients: (Tensor | null)[], { rate, epsilon, decay }: Record<string, Tensor>): void {
+  apply(gradients: (Tensor | null)[], scale: Tensor | null, hyper: Record<string, Tensor>): void {
+    const { rate, epsilon, decay } = hyper;
     const [beta1, beta2] = this.config.betas.map((beta) => tf.scalar(beta));
     const zero = tf.scalar(0);
-    for (const [index, [, parameter]] of this.parameters.entries()) {
-      let gradient = gradients[index];
-      if (gradient === null) continue;
+    inTurn(withGradients(gradients), ([index, unscaled]) => {
+      const [, parameter] = this.parameters[index];
+      let gradient = scaled(unscaled, scale);
       if (this.config.weight_decay !== 0) {
         if (this.decoupled) subtract(parameter, tf.mul(parameter.value, decay));
         else gradient = tf.add(gradient, tf.mul(parameter.value, this.config.weight_decay));
@@ -101,7 +111,7 @@ class Adam implements Optimizer {
         ],
         { T: attr.type("float32"), use_locking: false, use_nesterov: false },
       );
-    }
+    });
   }
 
   metrics(): Record<string, Tensor> {
@@ -150,7 +160,7 @@ class DAdaptAdam implements Optimizer {
     return { lr };
   }
 
-  apply(gradients: (Tensor | null)[], { lr }: Record<string, Tensor>): void {
+  apply(gradients: (Tensor | null)[], scale: Tensor | null, { lr }: Record<string, Tensor>): void {
     const { betas, eps, weight_decay: decay } = this.config;
     const [beta1, beta2] = betas;
     const d = this.d.value;
@@ -158,8 +168,8 @@ class DAdaptAdam implements Optimizer {
     const gsq: Tensor[] = [];
     const sksq: Tensor[] = [];
     const sk1: Tensor[] = [];
-    for (const [index, gradient] of gradients.entries()) {
-      if (gradient === null) continue;
+    inTurn(withGradients(gradients), ([index, unscaled]) => {
+      const gradient = scaled(unscaled, scale);
       const expAvg = tf.add(
         tf.mul(this.expAvg[index].value, beta1),
         tf.mul(gradient, tf.mul(rate, 1 - beta1)),
@@ -176,7 +186,7 @@ class DAdaptAdam implements Optimizer {
       this.expAvg[index].assign(expAvg);
       this.expAvgSq[index].assign(expAvgSq);
       this.s[index].assign(s);
-    }
+    });
     const sk1Sum = total(sk1);
     const moves = tf.greater(sk1Sum, 0);
     const weighted = tf.add(
@@ -190,12 +200,12 @@ class DAdaptAdam implements Optimizer {
     this.d.assign(tf.where(moves, tf.maximum(d, estimate), d));
     this.gsqWeighted.assign(tf.where(moves, weighted, this.gsqWeighted.value));
     const step = moves.toFloat();
-    for (const [index, [, parameter]] of this.parameters.entries()) {
-      if (gradients[index] === null) continue;
+    inTurn(withGradients(gradients), ([index]) => {
+      const [, parameter] = this.parameters[index];
       const direction = tf.div(this.expAvg[index].value, tf.add(tf.sqrt(this.expAvgSq[index].value), eps));
       const shrink = tf.mul(parameter.value, tf.mul(rate, decay));
       subtract(parameter, tf.mul(tf.add(shrink, direction), step));
-    }
+    });
   }
 
   metrics(): Record<string, Tensor> {
@@ -215,13 +225,23 @@ class DAdaptAdam implements Optimizer {
   }
 }
 
-/** Global 2-norm of all gradients, and the gradients scaled by min(1, maxNorm / (norm + 1e-6)) (torch.clip_grad_norm_). */
+/**
+ * Global 2-norm of all gradients, and what to multiply them by so that it is at most `maxNorm`: min(1, maxNorm / (norm +
+ * 1e-6)) (torch.clip_grad_norm_). No or zero `maxNorm`: null, no clipping.
+ */
 export function clipByGlobalNorm(gradients: (Tensor | null)[], maxNorm: number | null) {
-  const halves = gradients.filter((g) => g !== null).map((g) => tf.mul(l2Loss(g), 2) as Tensor);
-  const norm = tf.sqrt(total(halves));
-  if (!maxNorm) return { norm, gradients };
-  const coefficient = tf.minimum(tf.div(maxNorm, tf.add(norm, 1e-6)), 1);
-  return { norm, gradients: gradients.map((g) => g && tf.mul(g, coefficient)) };
+  const norm = tf.sqrt(total(withGradients(gradients).map(([, gradient]) => tf.mul(l2Loss(gradient), 2))));
+  const scale = maxNorm ? (tf.minimum(tf.div(maxNorm, tf.add(norm, 1e-6)), 1) as Tensor) : null;
+  return { norm: norm as Tensor, scale };
+}
+
+/** The gradients that there are, with the indexes of their parameters. */
+function withGradients(gradients: (Tensor | null)[]): [number, Tensor][] {
+  return [...gradients.entries()].filter((entry): entry is [number, Tensor] => entry[1] !== null);
+}
+
+function scaled(gradient: Tensor, scale: Tensor | null): Tensor {
+  return scale === null ? gradient : tf.mul(gradient, scale);
 }
 
 /** variable -= amount, in place. */

@@ -58,12 +58,22 @@ interface Trace {
   mode: JitMode;
 }
 
-let tracing = false;
+let current: Recorder | null = null;
 let functions = 0;
 
 /** True while a function is being traced: values of tensors can't be read. */
 export function isTracing(): boolean {
-  return tracing;
+  return current !== null;
+}
+
+/**
+ * Runs `f` for each item, one after the other also in a graph: the ops of an item begin when the variables that the item
+ * before updates are updated. Without it a graph's executor starts everything that is ready, and a loop over a model's
+ * parameters would hold the temporaries of all of them at once.
+ */
+export function inTurn<T>(items: Iterable<T>, f: (item: T) => void): void {
+  if (current) current.inTurn(items, f);
+  else for (const item of items) f(item);
 }
 
 /** Wraps `fn`. Inside another traced function it is inlined; with jit=none it runs op by op. */
@@ -72,7 +82,7 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
   const traces = new Map<string, Trace>();
 
   const call = (...args: A): R => {
-    if (tracing) return fn(...args);
+    if (current) return fn(...args);
     const mode = options.mode ?? defaultMode();
     if (mode === "none") return withBinding(eagerBinding, () => tf.tidy(() => fn(...args) as never)) as R;
     const tensors: Tensor[] = [];
@@ -157,7 +167,7 @@ function trace(name: string, fn: (...args: never[]) => unknown, args: unknown[])
   const argumentIds: number[] = [];
   let rebuild: Trace["rebuild"] = () => undefined;
   const results: { id: number; dtype: number; shape: number[] }[] = [];
-  tracing = true;
+  current = recorder;
   try {
     withBinding(recorder.binding(), () =>
       tf.tidy(() => {
@@ -176,7 +186,7 @@ function trace(name: string, fn: (...args: never[]) => unknown, args: unknown[])
     recorder.graph.dispose();
     throw error;
   } finally {
-    tracing = false;
+    current = null;
   }
   return { recorder, argumentIds, results, rebuild };
 }

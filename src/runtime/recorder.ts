@@ -53,6 +53,8 @@ export class Recorder implements OpExecutor {
   private readonly constants = new Map<number, { dtype: number; shape: number[]; values: TypedArray }>();
   private readonly graphIds = new Map<number, number>();
   private readonly casts = new Map<string, number>();
+  /** Ops that every op added now has to wait for; see `inTurn`. */
+  private waitFor: number[] = [];
 
   constructor(name: string) {
     this.name = name;
@@ -114,6 +116,18 @@ export class Recorder implements OpExecutor {
 
   release(): void {}
 
+  /** Runs `f` for each item so that the ops of one begin when the updates of the one before are done. */
+  inTurn<T>(items: Iterable<T>, f: (item: T) => void): void {
+    const before = this.waitFor;
+    for (const item of items) {
+      const known = new Set(this.updates());
+      f(item);
+      const made = this.updates().filter((update) => !known.has(update));
+      if (made.length > 0) this.waitFor = made;
+    }
+    this.waitFor = before;
+  }
+
   /** Makes the graph's tensor for an output of the function: never an input itself, and each a node of its own. */
   output(id: number): { id: number; dtype: number; shape: number[] } {
     const source = this.graphId(id);
@@ -166,7 +180,7 @@ export class Recorder implements OpExecutor {
     const use = this.use(variable);
     const dtype = variable.dtype === "int32" ? DataType.int32 : DataType.float;
     if (use.value === null) {
-      const controls = use.update === null ? [] : [use.update];
+      const controls = use.update === null ? this.waitFor : [use.update, ...this.waitFor];
       const attrs = [{ name: "dtype", type: 4, value: dtype }];
       const [read] = this.graph.addOp("ReadVariableOp", "", attrs, [use.placeholder], controls);
       this.graph.setShape(read.id, variable.shape);
@@ -199,7 +213,7 @@ export class Recorder implements OpExecutor {
   ): TensorMetadata[] {
     let results: ReturnType<NativeGraph["addOp"]>;
     try {
-      results = this.graph.addOp(name, "", attrs, inputs, controls);
+      results = this.graph.addOp(name, "", attrs, inputs, [...controls, ...this.waitFor]);
     } catch (error) {
       throw this.error(`${name}(${ids.map((id) => this.show(id)).join(", ")}): ${(error as Error).message}`);
     }

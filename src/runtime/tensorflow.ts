@@ -52,6 +52,19 @@ export function bindingWith(changes: Partial<Binding>): Binding {
   return { ...copy, ...changes } as unknown as Binding;
 }
 
+/**
+ * Runs `f`, which returns host values, and disposes of every tensor made in it. (tf.tidy would look for tensors in what is
+ * returned, element by element: 0.4 s for an array of a million numbers.)
+ */
+export function scoped<T>(f: () => T): T {
+  tf.engine().startScope();
+  try {
+    return f();
+  } finally {
+    tf.engine().endScope();
+  }
+}
+
 export const isGpu: boolean = realBinding.isUsingGpuDevice();
 
 /** tensorflow.ConfigProto: threads, GPU memory growth, and no GPU at all for device=cpu (config.proto). */

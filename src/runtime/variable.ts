@@ -4,7 +4,7 @@
  */
 import { DataType, type TypedArray } from "./native.ts";
 import { attr, type OpAttrs, type OpInput, runOp, withBinding } from "./ops.ts";
-import { realBinding, type Tensor, tf } from "./tensorflow.ts";
+import { realBinding, scoped, type Tensor, tf } from "./tensorflow.ts";
 
 let count = 0;
 
@@ -75,7 +75,7 @@ export class Variable {
 
   /** A copy of the value on the host. */
   read(): TypedArray {
-    return withBinding(realBinding, () => tf.tidy(() => this.value.dataSync() as TypedArray));
+    return withBinding(realBinding, () => scoped(() => this.value.dataSync() as TypedArray));
   }
 
   /** Exchanges places with a variable of the same shape; no value is copied. */

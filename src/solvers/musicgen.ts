@@ -1,8 +1,8 @@
 /** Trains MusicGen: a language model on the tokens of a frozen codec, conditioned on texts (arXiv 2306.05284). */
-import { readdirSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { float32ToBfloat16 } from "../checkpoint/dtypes.ts";
+import { bfloat16ToFloat32, float32ToBfloat16 } from "../checkpoint/dtypes.ts";
 import type { TensorSource } from "../checkpoint/safetensors.ts";
 import type { MusicGenConfig } from "../config/schema.ts";
 import { normalizeAudio } from "../data/audio/normalize.ts";
@@ -14,6 +14,7 @@ import { UserError } from "../errors.ts";
 import { averager } from "../log/averager.ts";
 import { Formatter } from "../log/formatter.ts";
 import { StageProgress } from "../log/progress.ts";
+import { writeGraphEvents } from "../log/tfevents.ts";
 import { crossEntropyPerCodebook } from "../losses/cross_entropy.ts";
 import { buildCompressionModel, buildLM } from "../models/builders.ts";
 import type { CompressionModel } from "../models/compression.ts";
@@ -36,10 +37,12 @@ import {
   autocast,
   type Jitted,
   jit,
+  scoped,
   type Tensor,
   tf,
-  Variable,
+  type Variable,
   valueAndGradients,
+  zerosVariable,
 } from "../runtime/index.ts";
 import { type CheckpointContent, openTrained } from "./checkpoint.ts";
 import { resolveCheckpoint } from "./resolve.ts";
@@ -79,8 +82,10 @@ export class MusicGenSolver extends Solver {
   >;
   private readonly validStep: Jitted<[Tensor, Tensor | null, PreparedConditions], Tensor>;
   private updates = 0;
-  /** Host copies of the best weights, in 16 bits when training is. */
-  private best: Map<string, Float32Array> | null = null;
+  /** Host copies of the best weights. */
+  private best: Map<string, BestTensor> | null = null;
+  /** Whether the weights that were validated last are the best, and still there. */
+  private bestIsNow = false;
 
   /** Builds everything that the config describes; data first, because its errors are the most frequent. */
   static async build(cfg: MusicGenConfig, run: Run): Promise<MusicGenSolver> {
@@ -172,7 +177,7 @@ export class MusicGenSolver extends Solver {
     const update = this.optimizer.changes(lr);
     const averages =
       this.ema !== null && (index + 1) % (this.cfg.optim.ema.updates ?? this.updatesPerEpoch) === 0;
-    const values = tf.tidy(() => {
+    const values = scoped(() => {
       const { codes, mask } = this.tokens(batch);
       const attributes = this.attributeDropout.apply(this.cfgDropout.apply(attributesOf(batch), true), true);
       const conditions = this.lm.conditionProvider.prepare(attributes, { training: true });
@@ -180,14 +185,30 @@ export class MusicGenSolver extends Solver {
         Object.entries(this.optimizer.hyper(lr)).map(([k, v]) => [k, tf.scalar(v)]),
       );
       const weight = averages ? tf.scalar(this.ema!.nextWeight()) : null;
-      return this.trainStep(codes, mask, conditions, hyper, weight, { update }).dataSync();
+      const result = this.trainStep(codes, mask, conditions, hyper, weight, { update }).dataSync();
+      if (this.cfg.jit_report && index === 0) {
+        this.reportStep(this.trainStep.graphDef(codes, mask, conditions, hyper, weight, { update }));
+      }
+      return result;
     });
     this.updates++;
+    this.bestIsNow = false;
     const [ce, gradNorm, ...rest] = values;
     const perCodebook = rest.slice(0, this.codec.numCodebooks);
     const own = Object.keys(this.optimizer.metrics());
     const extra = Object.fromEntries(own.map((name, i) => [name, rest[this.codec.numCodebooks + i]]));
     return { lr, grad_norm: gradNorm, ...extra, ...lossMetrics(ce, perCodebook) };
+  }
+
+  /** `jit_report`: what the step is made of, in the log and as a graph to look at. */
+  private reportStep(graphDef: Buffer): void {
+    this.log.info(`training step\n${this.trainStep.describe()}`);
+    const folder = join(this.run.folder, "graphs");
+    const events = writeGraphEvents(folder, graphDef);
+    writeFileSync(join(folder, "train_step.pb"), graphDef);
+    this.log.info(
+      `graph of the training step: ${join(folder, "train_step.pb")} (Netron), ${events} (TensorBoard)`,
+    );
   }
 
   /** Inside jit: forward, backward, clipping, update, average. Returns [ce, gradient norm, ce per codebook…, optimizer's…]. */
@@ -207,7 +228,7 @@ export class MusicGenSolver extends Solver {
       }, parameters),
     );
     const clipped = clipByGlobalNorm(gradients, this.cfg.optim.max_norm ?? null);
-    if (update) this.optimizer.apply(clipped.gradients, hyper);
+    if (update) this.optimizer.apply(gradients, clipped.scale, hyper);
     if (emaWeight !== null) this.ema!.apply(emaWeight);
     const scalars = [
       loss,
@@ -266,7 +287,7 @@ export class MusicGenSolver extends Solver {
     const progress = this.progress(split, epoch, batches, loader);
     const mean = new MeanMetrics();
     for await (const batch of progress.over(first(batches, loader.batches(0)))) {
-      const [ce, ...perCodebook] = tf.tidy(() => {
+      const [ce, ...perCodebook] = scoped(() => {
         const { codes, mask } = this.tokens(batch);
         const conditions = this.lm.conditionProvider.prepare(attributesOf(batch), { training: false });
         return this.validStep(codes, mask, conditions).dataSync();
@@ -365,9 +386,10 @@ export class MusicGenSolver extends Solver {
   protected async withBest<T>(f: () => Promise<T>): Promise<T> {
     const { best } = this;
     if (best === null) return f();
+    if (this.bestIsNow) return this.withAverage(f);
     const stand = this.parameters.map(([name, parameter]): [Parameter, Variable] => {
-      const variable = new Variable(parameter.shape, () => best.get(name)!);
-      variable.load(best.get(name)!);
+      const variable = zerosVariable(parameter.shape);
+      variable.load(best.get(name)!.values());
       return [parameter, variable];
     });
     for (const [parameter, variable] of stand) parameter.swap(variable);
@@ -382,7 +404,14 @@ export class MusicGenSolver extends Solver {
   }
 
   protected keepBest(): void {
-    this.best = new Map(this.parameters.map(([name, parameter]) => [name, parameter.read() as Float32Array]));
+    const { precision } = this;
+    this.best = new Map(
+      this.parameters.map(([name, parameter]) => [
+        name,
+        new BestTensor(parameter.read() as Float32Array, precision),
+      ]),
+    );
+    this.bestIsNow = true;
   }
 
   protected saveState(): CheckpointContent {
@@ -390,12 +419,9 @@ export class MusicGenSolver extends Solver {
       ...this.parameters.map(([name, parameter]) => source(`model.${name}`, parameter)),
       ...this.optimizer.state().map(([name, variable]) => source(`optimizer.${name}`, variable)),
       ...(this.ema?.averages ?? []).map(([name, variable]) => source(`ema.model.${name}`, variable)),
-      ...[...(this.best ?? [])].map(([name, values]): TensorSource => {
-        const { shape } = this.parameters.find(([other]) => other === name)![1];
-        const name_ = `best_state.model.${name}`;
-        return this.precision === null
-          ? { name: name_, dtype: "F32", shape, data: () => values }
-          : { name: name_, dtype: "BF16", shape, data: () => float32ToBfloat16(values) };
+      ...this.parameters.flatMap(([name, { shape }]) => {
+        const tensor = this.best?.get(name);
+        return tensor ? [tensor.source(`best_state.model.${name}`, shape)] : [];
       }),
     ];
     const host = {
@@ -431,7 +457,10 @@ export class MusicGenSolver extends Solver {
     this.lm.conditionProvider.restoreRandomStates(state.random.conditioners);
     const bestName = (name: string) => `best_state.model.${name}`;
     if (file.has(bestName(this.parameters[0][0]))) {
-      this.best = new Map(this.parameters.map(([name]) => [name, file.readFloat32(bestName(name))]));
+      const { precision } = this;
+      this.best = new Map(
+        this.parameters.map(([name]) => [name, new BestTensor(file.readFloat32(bestName(name)), precision)]),
+      );
     }
   }
 
@@ -514,6 +543,23 @@ export class MusicGenSolver extends Solver {
       `the loss became ${metrics.ce} at update ${update} of epoch ${epoch} (gradient norm ${metrics.grad_norm}, lr ${metrics.lr}): ` +
         `the model probably diverged. The last checkpoint in ${this.run.folder} is from before; try a lower optim.lr or a smaller optim.max_norm.`,
     );
+  }
+}
+
+/** One tensor of the best state, on the host: in 16 bits when training multiplies in 16 bits (as in AudioCraft). */
+class BestTensor {
+  private readonly data: Float32Array | Uint16Array;
+
+  constructor(values: Float32Array, precision: AutocastType | null) {
+    this.data = precision === null ? values : float32ToBfloat16(values);
+  }
+
+  values(): Float32Array {
+    return this.data instanceof Float32Array ? this.data : bfloat16ToFloat32(this.data);
+  }
+
+  source(name: string, shape: number[]): TensorSource {
+    return { name, shape, dtype: this.data instanceof Float32Array ? "F32" : "BF16", data: () => this.data };
   }
 }
 

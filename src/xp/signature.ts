@@ -77,8 +77,7 @@ export function signature(argv: string[], configDir: string, options: SignatureO
   const compose = (args: string[]) =>
     composeFrom(repository, composeOptions, args.map(parseOverride)).root as MappingNode;
 
-  const ownKeys =
-    options.base === undefined ? [] : (repository.load(options.base)?.config.keys().map(keyText) ?? []);
+  const ownKeys = options.base === undefined ? [] : topLevelKeys(repository.load(options.base)?.config);
   const patterns = [
     ...(options.exclude ?? treeExclude(compose([]))),
     ...["dora.*", "slurm.*"],
@@ -145,6 +144,10 @@ export function experimentName(delta: DeltaEntry[]): string {
       return value instanceof ValueNode && value.value === true ? short : `${short}=${valueText(value)}`;
     })
     .join(" ");
+}
+
+function topLevelKeys(config: ConfigNode | undefined): string[] {
+  return config instanceof MappingNode ? config.keys().map(keyText) : [];
 }
 
 function treeExclude(base: MappingNode): string[] {

@@ -19,7 +19,6 @@ const environment = {
   CONF_DICT: "{a: 1, b: [true, null]}",
   CONF_BOOL: "true",
   CONF_NULL: "null",
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: the variable holds an interpolation
   CONF_INTERP: "${n.a}",
   CONF_DATASET: "cifar",
   CONF_SPACE: " x ",

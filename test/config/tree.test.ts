@@ -5,6 +5,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { asMusicGenConfig, CONFIG_DIR, composeConfig, composeTrainConfig } from "../../src/config/index.ts";
+import type { MappingNode } from "../../src/config/node.ts";
 import { ConfigRepository } from "../../src/config/repository.ts";
 
 const golden = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../golden/configs");
@@ -19,7 +20,7 @@ for (const name of fs.readdirSync(golden).filter((file) => file.startsWith("conf
 
   test(`${argv.join(" ")}: a training run adds only the keys of runtime.yaml`, () => {
     const composed = composeTrainConfig(argv).toObject();
-    const own = new ConfigRepository([CONFIG_DIR], "1.1").load("runtime")!.config.keys();
+    const own = (new ConfigRepository([CONFIG_DIR], "1.1").load("runtime")!.config as MappingNode).keys();
     for (const key of own.map(String)) {
       assert.ok(!(key in config), `${key} is AudioCraft's`);
       delete composed[key];

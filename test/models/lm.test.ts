@@ -173,7 +173,7 @@ test("three solver steps with clipping, warm-up and EMA give the original's weig
       parameters.map(([, p]) => p),
     );
     const clipped = clipByGlobalNorm(gradients, 1);
-    optimizer.apply(clipped.gradients, hyper);
+    optimizer.apply(gradients, clipped.scale, hyper);
     ema.apply(weight);
     return { ce, norm: clipped.norm };
   });

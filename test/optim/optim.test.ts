@@ -49,8 +49,9 @@ function trajectory(optimizerName: string, run: Run) {
   const step = jit((hyper: Record<string, Tensor>) => {
     const gradW = tf.sub(tf.matMul(a as never, w.value.expandDims(1) as never).reshape([6]), b);
     const gradV = tf.mul(tf.sub(v.value, target), 0.5);
-    const { gradients, norm } = clipByGlobalNorm([gradW, gradV], run.max_norm ?? null);
-    optimizer.apply(gradients, hyper);
+    const gradients = [gradW, gradV];
+    const { scale, norm } = clipByGlobalNorm(gradients, run.max_norm ?? null);
+    optimizer.apply(gradients, scale, hyper);
     return { norm, ...optimizer.metrics() };
   });
   return Array.from({ length: 20 }, () => {

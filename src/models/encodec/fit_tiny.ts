@@ -3,8 +3,9 @@
  *
  *   node --import tsx src/models/encodec/fit_tiny.ts --minutes 12
  *
- * Waveform and mel distance, no discriminator; codebooks by k-means over recent latents, renewed as the encoder moves.
- * The same seed and number of steps see the same crops in the same order.
+ * Waveform and mel distance, no discriminator. First encoder and decoder learn together, with noise in the place of
+ * quantization; then the encoder stays, the codebooks are fitted to its latents by k-means, and the decoder learns to
+ * read them. Where the time limit is not reached, the same seed and steps see the same crops and noise in the same order.
  */
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
@@ -16,7 +17,7 @@ import { synthesizeClip } from "../../data/example/synthesize.ts";
 import { InitializerStream } from "../../nn/index.ts";
 import { buildOptimizer, clipByGlobalNorm } from "../../optim/index.ts";
 import { TorchGenerator } from "../../random/mt19937.ts";
-import { jit, type Tensor, tf, valueAndGradients } from "../../runtime/index.ts";
+import { attr, jit, runOp, type Tensor, tf, valueAndGradients } from "../../runtime/index.ts";
 import { buildEncodec } from "./config.ts";
 import { fitCodebooks } from "./kmeans.ts";
 import { MelDistance } from "./mel_distance.ts";
@@ -62,21 +63,20 @@ export const tinyConfig = {
 
 interface FitOptions {
   seed: number;
-  /** The learning rate falls to 0 over this many steps. */
   steps: number;
-  /** Stops early after this time. */
+  /** The phases and the learning rate's fall are hurried so that the run ends in this time. */
   minutes: number;
   batch: number;
   learningRate: number;
   path: string;
 }
 
-/** Shares of the run: without quantization, then codebooks renewed, then codebooks fixed. */
-const quantizeFrom = 0.15;
-const renewUntil = 0.85;
-const renewEvery = 10;
-/** Batches whose latents the codebooks are fitted to. */
-const recentBatches = 20;
+/** Share of the run in which encoder and decoder learn together. */
+const togetherUntil = 0.6;
+/** Deviation of the noise, in deviations of the latents: about that of the quantization to come. */
+const noiseLevel = 0.4;
+/** Clips of a second that the codebooks are fitted to. */
+const codebookClips = 800;
 
 export async function fitTiny(options: FitOptions): Promise<EncodecModel> {
   const random = new TorchGenerator(options.seed);
@@ -84,83 +84,127 @@ export async function fitTiny(options: FitOptions): Promise<EncodecModel> {
   const mel = new MelDistance(sampleRate);
   const clips = synthesizeAll("train");
   const heldOut = stack(synthesizeAll("valid").map((clip) => clip.subarray(0, 4 * sampleRate)));
-  const step = makeStep(model, mel);
   const evaluate = makeEvaluation(model, mel);
-  const recent: Tensor[] = [];
+  const drawBatch = () => stack(Array.from({ length: options.batch }, () => crop(clips, random)));
+
   const started = Date.now();
-  let lastSaved = started;
+  const progress = (done: number) =>
+    Math.max(done / options.steps, (Date.now() - started) / (options.minutes * 60_000));
   let done = 0;
-  while (done < options.steps && Date.now() - started < options.minutes * 60_000) {
-    const share = done / options.steps;
-    const quantize = share >= quantizeFrom;
-    const isFirst = quantize && model.quantizer.codebooks[0].inited.read()[0] === 0;
-    if (isFirst || (quantize && share < renewUntil && done % renewEvery === 0)) {
-      const latents = tf.concat(recent);
-      fitCodebooks(model.quantizer, latents, { iterations: isFirst ? 30 : 2, random, restart: isFirst });
-      latents.dispose();
+  let lastSaved = started;
+  const finishCodebooks = () => {
+    const random = new TorchGenerator(options.seed); // of its own, so that saving changes nothing that follows
+    const latents = encodeClips(
+      model,
+      Array.from({ length: codebookClips }, () => crop(clips, random)),
+    );
+    fitCodebooks(model.quantizer, latents, { iterations: 30, random, restart: true });
+    latents.dispose();
+  };
+  const save = async () => {
+    console.log(`step ${done}: ${evaluate(heldOut)}`);
+    await saveEncodec(model, options.path, { steps: done, seed: options.seed });
+    lastSaved = Date.now();
+  };
+  const runPhase = async (phase: Phase, from: number, until: number) => {
+    const step = makeStep(model, mel, phase);
+    const first = done;
+    const sums = [0, 0, 0]; // over the last 100 steps
+    for (let share = progress(done); share < until; share = progress(done)) {
+      const wav = drawBatch();
+      const rate = rateAt((share - from) / (until - from), done - first, options.learningRate);
+      const loss = step(wav, rate, [options.seed, done]);
+      for (const [i, value] of loss.dataSync().entries()) sums[i] += value;
+      tf.dispose([wav, loss]);
+      if (++done % 100 === 0) {
+        const [total, waveform, spectral] = sums.map((sum) => (sum / 100).toFixed(4));
+        const seconds = ((Date.now() - started) / 1000).toFixed(0);
+        console.log(
+          `${phase}, step ${done} (${seconds} s): loss ${total}, waveform ${waveform}, mel ${spectral}`,
+        );
+        sums.fill(0);
+      }
+      if (Date.now() - lastSaved > 60_000) {
+        if (phase === "together") finishCodebooks();
+        await save();
+      }
     }
-    const wav = stack(Array.from({ length: options.batch }, () => crop(clips, random)));
-    const { loss, latents } = step(wav, rateAt(share, done, options.learningRate), quantize);
-    recent.push(latents);
-    if (recent.length > recentBatches) recent.shift()!.dispose();
-    if (done % 100 === 0) {
-      const [total, waveform, spectral] = loss.dataSync();
-      const seconds = ((Date.now() - started) / 1000).toFixed(0);
-      console.log(
-        `step ${done} (${seconds} s): loss ${total.toFixed(4)}, waveform ${waveform.toFixed(4)}, mel ${spectral.toFixed(4)}`,
-      );
-    }
-    tf.dispose([wav, loss]);
-    done++;
-    if (Date.now() - lastSaved > 60_000 && model.quantizer.codebooks[0].inited.read()[0] === 1) {
-      console.log(`step ${done}: ${evaluate(heldOut)}`);
-      await saveEncodec(model, options.path, { steps: done, seed: options.seed });
-      lastSaved = Date.now();
-    }
-  }
-  if (model.quantizer.codebooks[0].inited.read()[0] === 0) {
-    fitCodebooks(model.quantizer, tf.concat(recent), { iterations: 30, random, restart: true });
-  }
-  console.log(`step ${done}: ${evaluate(heldOut)}`);
-  await saveEncodec(model, options.path, { steps: done, seed: options.seed });
+  };
+
+  await runPhase("together", 0, togetherUntil);
+  finishCodebooks();
+  console.log(`codebooks made at step ${done}: ${evaluate(heldOut)}`);
+  await runPhase("decoder", togetherUntil, 1);
+  await save();
   return model;
 }
 
-/** Forward, backward and Adam in one jitted function. */
-function makeStep(model: EncodecModel, mel: MelDistance) {
-  const named = model.namedParameters().filter(([, parameter]) => parameter.trainable);
+type Phase = "together" | "decoder";
+
+/** Forward, backward and Adam in one jitted function: wav [B, T], rate, seed of the noise -> [loss, waveform, mel]. */
+function makeStep(model: EncodecModel, mel: MelDistance, phase: Phase) {
+  const named = model
+    .namedParameters()
+    .filter(
+      ([name, parameter]) => parameter.trainable && (phase === "together" || name.startsWith("decoder.")),
+    );
   const parameters = named.map(([, parameter]) => parameter);
   const optimizer = buildOptimizer("adam", named, { betas: [0.8, 0.99], weight_decay: 0, eps: 1e-8 });
   const update = jit(
-    (wav: Tensor, hyper: Record<string, Tensor>, quantize: boolean) => {
+    (wav: Tensor, hyper: Record<string, Tensor>, seed: Tensor) => {
       const { loss, aux, gradients } = valueAndGradients(() => {
         const latents = model.encoder.forward(wav.expandDims(2));
-        const coded = quantize
-          ? model.quantizer.forward(latents)
-          : { quantized: latents, penalty: tf.scalar(0) };
-        const decoded = model.decoder.forward(coded.quantized).squeeze([2]);
+        const { disturbed, penalty } =
+          phase === "together"
+            ? disturb(latents, seed)
+            : { disturbed: model.quantizer.forward(latents).quantized, penalty: tf.scalar(0) };
+        const decoded = model.decoder.forward(disturbed).squeeze([2]);
         const waveform = tf.mean(tf.abs(tf.sub(decoded, wav)));
         const spectral = mel.distance(decoded, wav);
-        const total = tf.addN([tf.mul(waveform, 10), spectral, coded.penalty]);
-        return { loss: total, aux: { waveform, spectral, latents } };
+        return {
+          loss: tf.addN([waveform, spectral, penalty]),
+          aux: { waveform, spectral },
+        };
       }, parameters);
-      optimizer.apply(clipByGlobalNorm(gradients, 1).gradients, hyper);
-      const [, , dimension] = aux.latents.shape;
-      return {
-        loss: tf.stack([loss, aux.waveform, aux.spectral]),
-        latents: aux.latents.reshape([-1, dimension]),
-      };
+      optimizer.apply(gradients, clipByGlobalNorm(gradients, 1).scale, hyper);
+      return tf.stack([loss, aux.waveform, aux.spectral]);
     },
-    { name: "fit_step", mode: "graph" },
+    { name: `fit_${phase}`, mode: "graph" },
   );
-  return (wav: Tensor, rate: number, quantize: boolean) => {
-    const hyper = Object.fromEntries(
-      Object.entries(optimizer.hyper(rate)).map(([name, value]) => [name, tf.scalar(value)]),
-    );
-    const result = update(wav, hyper, quantize);
-    tf.dispose(hyper);
-    return result;
+  return (wav: Tensor, rate: number, seed: [number, number]) =>
+    tf.tidy(() => {
+      const hyper = Object.entries(optimizer.hyper(rate)).map(([name, value]) => [name, tf.scalar(value)]);
+      return update(wav, Object.fromEntries(hyper), tf.tensor1d(seed, "int32"));
+    });
+}
+
+/**
+ * Noise in the place of quantization: latents [B, T, D] plus noise in proportion to their deviation over everything, as a
+ * codebook errs by the same amount in every direction; and a penalty that keeps their mean near 0 and deviation near 1.
+ */
+function disturb(latents: Tensor, seed: Tensor): { disturbed: Tensor; penalty: Tensor } {
+  const mean = tf.mean(latents, [0, 1], true);
+  const deviation = tf.sqrt(tf.add(tf.mean(tf.square(tf.sub(latents, mean))), 1e-8));
+  const attrs = { dtype: attr.type("float32"), T: attr.type("int32"), Tseed: attr.type("int32") };
+  const [noise] = runOp("StatelessRandomNormal", [tf.tensor1d(latents.shape, "int32"), seed], attrs);
+  return {
+    disturbed: tf.add(latents, tf.mul(noise, tf.mul(deviation, noiseLevel))),
+    penalty: tf.mul(tf.add(tf.mean(tf.square(mean)), tf.square(tf.sub(deviation, 1))), 0.1),
   };
+}
+
+/** Waves of a second -> their latents [N, D] */
+function encodeClips(model: EncodecModel, waves: Float32Array[]): Tensor {
+  const encode = jit((wav: Tensor) => model.encoder.forward(wav.expandDims(2)), { mode: "graph" });
+  const latents = tf.tidy(() => {
+    const parts: Tensor[] = [];
+    for (let i = 0; i < waves.length; i += 50) {
+      parts.push(tf.tidy(() => encode(stack(waves.slice(i, i + 50)))));
+    }
+    return tf.concat(parts).reshape([-1, tinyConfig.seanet.dimension]);
+  });
+  encode.dispose();
+  return latents;
 }
 
 /** Linear warm-up, then half a cosine. */
@@ -231,10 +275,10 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({
     options: {
       minutes: { type: "string", default: "12" },
-      steps: { type: "string", default: "4000" },
+      steps: { type: "string", default: "8000" },
       seed: { type: "string", default: "1234" },
-      batch: { type: "string", default: "8" },
-      lr: { type: "string", default: "2e-3" },
+      batch: { type: "string", default: "4" },
+      lr: { type: "string", default: "3e-3" },
       out: {
         type: "string",
         default: fileURLToPath(new URL("../../../assets/encodec_tiny_16khz.safetensors", import.meta.url)),

@@ -7,7 +7,7 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { UserError } from "../../errors.ts";
-import { type Jitted, jit, type Tensor, tf } from "../../runtime/index.ts";
+import { type Jitted, jit, scoped, type Tensor, tf } from "../../runtime/index.ts";
 import type { PreparedConditions } from "../conditioners/provider.ts";
 import type { MusicGenLM } from "./lm.ts";
 import { type SamplingOptions, sampleToken } from "./sampling.ts";
@@ -105,7 +105,7 @@ export class Generator {
       for (let offset = start; offset < sequence.length; offset++) {
         const from = offset === start ? 0 : offset - 1;
         const previous = states;
-        const token = tf.tidy(() => {
+        const token = scoped(() => {
           const tokens = stepTokens(sequence.codes, batch, nQ, sequence.length, from, offset);
           const inputs = conditions.streams.map(() =>
             conditions.guidance === "joint" ? tf.concat([tokens, tokens], 0) : tokens,

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { lstmLayer, ResidualLSTM } from "../../../src/models/encodec/lstm.ts";
+import { lstmLoop } from "../../../src/models/encodec/lstm_loop.ts";
 import { InitializerStream } from "../../../src/nn/index.ts";
-import { jit, type Tensor, tf } from "../../../src/runtime/index.ts";
+import { jit, type Scalar, type Tensor, tf } from "../../../src/runtime/index.ts";
 import { assertGradients } from "./numeric_gradient.ts";
 
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
@@ -43,6 +44,41 @@ test("a layer's values and all its gradients equal those of the equations in dou
     [4 * dimension, dimension],
     [4 * dimension],
   ]);
+});
+
+test("the loop in the graph equals the fused op, called op by op and inside jit", () => {
+  const [steps, batch, inner, dimension] = [9, 2, 3, 5];
+  const arguments_: Parameters<typeof lstmLoop> = [
+    tf.randomNormal([steps, batch, inner], 0, 1, "float32", 1),
+    tf.randomNormal([4 * dimension, inner], 0, 1, "float32", 2),
+    tf.randomNormal([4 * dimension, dimension], 0, 1, "float32", 3),
+    tf.randomNormal([4 * dimension], 0, 1, "float32", 4),
+  ];
+  const expected = lstmLayer(...arguments_);
+  const inside = jit((...args: typeof arguments_) => lstmLoop(...args), { mode: "graph" });
+  for (const actual of [lstmLoop(...arguments_), inside(...arguments_)]) {
+    const difference = tf.max(tf.abs(tf.sub(actual, expected))).dataSync()[0];
+    assert.ok(difference < 1e-6, `off by ${difference}`);
+  }
+  assert.match(inside.describe(), /StatelessWhile\D+1\b/);
+});
+
+test("a wide LSTM runs as a loop, and as the fused op where a gradient is taken; both give the same", () => {
+  const lstm = new ResidualLSTM(512, 1, new InitializerStream(0));
+  const x = tf.randomNormal([1, 4, 512], 0, 1, "float32", 1);
+  const plain = jit((v: Tensor) => lstm.forward(v), { mode: "graph" });
+  const trained = jit(
+    (v: Tensor): Tensor => {
+      const { value, grad } = tf.valueAndGrad((u: Tensor) => tf.sum(lstm.forward(u)) as Scalar)(v);
+      return tf.stack([value, tf.sum(grad)]);
+    },
+    { mode: "graph" },
+  );
+  const [sum] = tf.sum(plain(x)).dataSync();
+  const [sumOfTrained] = trained(x).dataSync();
+  assert.ok(Math.abs(sum - sumOfTrained) < 1e-4, `${sum} and ${sumOfTrained}`);
+  assert.match(plain.describe(), /StatelessWhile/);
+  assert.match(trained.describe(), /BlockLSTMGradV2/);
 });
 
 test("inside jit a layer and its gradient are one op each, whatever the number of steps", () => {
