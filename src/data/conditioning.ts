@@ -18,11 +18,11 @@ export interface JointEmbedCondition extends WavCondition {
 export interface ConditioningAttributes {
   text: Record<string, string | null>;
   wav: Record<string, WavCondition>;
-  jointEmbed: Record<string, JointEmbedCondition>;
+  joint_embed: Record<string, JointEmbedCondition>;
 }
 
 export function emptyAttributes(): ConditioningAttributes {
-  return { text: {}, wav: {}, jointEmbed: {} };
+  return { text: {}, wav: {}, joint_embed: {} };
 }
 
 /** One zero sample per channel of length 0, from nowhere. The rate is kept. */
@@ -40,18 +40,4 @@ export function nullWav(condition: WavCondition): WavCondition {
 
 export function nullJointEmbed(condition: JointEmbedCondition): JointEmbedCondition {
   return { ...nullWav(condition), seekTime: 0, text: null };
-}
-
-/** A copy with one attribute replaced by its null value. Throws RangeError if there is no such attribute. */
-export function dropAttribute(
-  attributes: ConditioningAttributes,
-  kind: keyof ConditioningAttributes,
-  name: string,
-): ConditioningAttributes {
-  if (!(name in attributes[kind])) throw new RangeError(`there is no ${kind} attribute "${name}" to drop`);
-  if (kind === "text") return { ...attributes, text: { ...attributes.text, [name]: null } };
-  if (kind === "wav")
-    return { ...attributes, wav: { ...attributes.wav, [name]: nullWav(attributes.wav[name]) } };
-  const dropped = nullJointEmbed(attributes.jointEmbed[name]);
-  return { ...attributes, jointEmbed: { ...attributes.jointEmbed, [name]: dropped } };
 }

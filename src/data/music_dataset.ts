@@ -130,6 +130,6 @@ export function musicConditions(info: MusicInfo, wav: Float32Array): Conditionin
   };
   attributes.wav.self_wav = condition;
   for (const [name, text] of Object.entries(info.jointEmbed))
-    attributes.jointEmbed[name] = { ...condition, text };
+    attributes.joint_embed[name] = { ...condition, text };
   return attributes;
 }

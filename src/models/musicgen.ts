@@ -1,8 +1,10 @@
 /** A language model and its codec together: descriptions in, audio out (AudioCraft's `MusicGen`). */
+
+import type { ConditioningAttributes } from "../data/conditioning.ts";
 import { UserError } from "../errors.ts";
 import { scoped, type Tensor, tf } from "../runtime/index.ts";
 import type { CompressionModel } from "./compression.ts";
-import { type ConditioningAttributes, textAttributes } from "./conditioners/base.ts";
+import { textAttributes } from "./conditioners/base.ts";
 import { nullConditions } from "./conditioners/provider.ts";
 import { type ConditionStreams, Generator } from "./lm/generation.ts";
 import type { MusicGenLM } from "./lm/lm.ts";

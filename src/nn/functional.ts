@@ -7,8 +7,11 @@ import { attr, runOp, type Tensor, tf } from "../runtime/index.ts";
 type GradientFunction = (dy: Tensor, saved: Tensor[]) => Tensor | Tensor[];
 type Save = (tensors: Tensor[]) => void;
 
-/** tf.customGrad with the types that this file needs. */
-function withGradient(
+/**
+ * A function with a gradient of its own: `f` computes the value from the inputs and gives the function that turns dy and
+ * what it saved into the gradients of the inputs.
+ */
+export function withGradient(
   inputs: Tensor[],
   f: (inputs: Tensor[], save: Save) => { value: Tensor; gradFunc: GradientFunction },
 ): Tensor {
@@ -22,10 +25,31 @@ function withGradient(
 /** y = x W^T + b. x [..., in], weight [out, in] (PyTorch's layout), bias [out] -> [..., out]. */
 export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor {
   const [out, inner] = weight.shape;
-  const flat = x.reshape([-1, inner]);
-  const y = tf.matMul(flat as never, weight as never, false, true) as Tensor;
-  const shaped = y.reshape([...x.shape.slice(0, -1), out]);
-  return bias === null ? shaped : tf.add(shaped, bias);
+  const y = withGradient([x.reshape([-1, inner]), weight], ([rows, w], save) => {
+    save([rows, w]);
+    return {
+      value: timesTransposed(rows, w),
+      gradFunc: (dy, [r, v]) => [matMul(dy, v), matMul(dy, r, { transposeA: true })],
+    };
+  }).reshape([...x.shape.slice(0, -1), out]);
+  return bias === null ? y : tf.add(y, bias);
+}
+
+/**
+ * x W^T for x [M, in], weight [out, in] -> [M, out]. TensorFlow's CPU kernel is slow where its second operand is a
+ * transposed matrix: two rows take 25 times as long as (W x^T)^T, 500 rows twice as long. Only many rows and a narrow result
+ * make up for the transposition of the result. (XLA folds it into the product.)
+ */
+function timesTransposed(x: Tensor, weight: Tensor): Tensor {
+  const [out, inner] = weight.shape;
+  if (x.shape[0] >= 1024 && out <= inner) return matMul(x, weight, { transposeB: true });
+  return tf.transpose(matMul(weight, x, { transposeB: true }));
+}
+
+/** a b for matrices, either transposed first. Without gradient. */
+function matMul(a: Tensor, b: Tensor, { transposeA = false, transposeB = false } = {}): Tensor {
+  const attrs = { T: attr.type("float32"), transpose_a: transposeA, transpose_b: transposeB };
+  return runOp("MatMul", [a, b], attrs)[0];
 }
 
 /** Rows of a table. weight [N, D], ids int32 [...] -> [..., D]. */
@@ -154,6 +178,14 @@ export function softmaxCrossEntropy(logits: Tensor, labels: Tensor): Tensor {
     save([gradient]);
     return { value: loss, gradFunc: (dy, [g]) => tf.mul(g, dy.expandDims(-1)) };
   });
+}
+
+/** positions float32 [S] -> [1, S, dim]: [cos | sin] of position / 10000^(j / (half - 1)) (Vaswani et al. 2017). */
+export function sinusoidalEmbedding(positions: Tensor, dim: number): Tensor {
+  const half = dim / 2;
+  const periods = Float32Array.from({ length: half }, (_, j) => 10000 ** (j / (half - 1)));
+  const phase = tf.div(positions.reshape([-1, 1]), tf.tensor2d(periods, [1, half]));
+  return tf.concat([tf.cos(phase), tf.sin(phase)], -1).expandDims(0);
 }
 
 /** Number that a masked score gets: far below any real one, yet finite, so that a fully masked row stays finite. */

@@ -34,6 +34,16 @@ export class InitializerStream {
     };
   }
 
+  /** N(0, 1): the same with the uniform draw kept off the ends, where the inverse is infinite. */
+  standardNormal(): Initializer {
+    const stream = this.next++;
+    const end = 1 - 2 ** -23;
+    return (shape) => {
+      const u = tf.clipByValue(tf.sub(tf.mul(this.draw(shape, stream), 2), 1), -end, end);
+      return tf.mul(runOp("Erfinv", [u], { T: attr.type("float32") })[0], Math.SQRT2);
+    };
+  }
+
   private draw(shape: number[], stream: number): Tensor {
     const inputs = [tf.tensor1d(shape, "int32"), tf.tensor1d([this.seed, stream], "int32")];
     const attrs = { dtype: attr.type("float32"), T: attr.type("int32"), Tseed: attr.type("int32") };

@@ -8,17 +8,19 @@ import type { MusicGenConfig } from "../config/schema.ts";
 import { normalizeAudio } from "../data/audio/normalize.ts";
 import { type Batch, itemWav } from "../data/batch.ts";
 import { buildLoaders, type DataConfig, type Split } from "../data/build_loaders.ts";
+import type { ConditioningAttributes, JointEmbedCondition, WavCondition } from "../data/conditioning.ts";
 import type { DataLoader } from "../data/loader.ts";
 import { type MusicInfo, musicConditions } from "../data/music_dataset.ts";
 import { UserError } from "../errors.ts";
 import { averager } from "../log/averager.ts";
 import { Formatter } from "../log/formatter.ts";
+import { terminal } from "../log/live_line.ts";
 import { StageProgress } from "../log/progress.ts";
 import { writeGraphEvents } from "../log/tfevents.ts";
 import { crossEntropyPerCodebook } from "../losses/cross_entropy.ts";
 import { buildCompressionModel, buildLM } from "../models/builders.ts";
 import type { CompressionModel } from "../models/compression.ts";
-import { type ConditioningAttributes, nullify, textAttributes } from "../models/conditioners/base.ts";
+import { nullify } from "../models/conditioners/base.ts";
 import { AttributeDropout, ClassifierFreeGuidanceDropout } from "../models/conditioners/dropout.ts";
 import type { PreparedConditions } from "../models/conditioners/provider.ts";
 import type { MusicGenLM } from "../models/lm/lm.ts";
@@ -73,8 +75,8 @@ export class MusicGenSolver extends Solver {
   private readonly optimizer: Optimizer;
   private readonly schedule: Schedule;
   private readonly ema: ExponentialMovingAverage | null;
-  private readonly cfgDropout: ClassifierFreeGuidanceDropout<never, never>;
-  private readonly attributeDropout: AttributeDropout<never, never>;
+  private readonly cfgDropout: ClassifierFreeGuidanceDropout<WavCondition, JointEmbedCondition>;
+  private readonly attributeDropout: AttributeDropout<WavCondition, JointEmbedCondition>;
   private readonly precision: AutocastType | null;
   private readonly trainStep: Jitted<
     [Tensor, Tensor | null, PreparedConditions, Hyper, Tensor | null, StepChoices],
@@ -338,7 +340,12 @@ export class MusicGenSolver extends Solver {
           two_step_cfg: this.cfg.transformer_lm.two_step_cfg,
           seed: 1234 + index,
           prompt,
-          onProgress: check,
+          onProgress: (done, frames) => {
+            terminal.update(
+              `Generate | Epoch ${epoch} | batch ${1 + index / batch.infos.length}/${batches} | frame ${done}/${frames}`,
+            );
+            check();
+          },
         });
         mean.add({ rtf: (performance.now() - began) / 1000 / duration });
         for (const [row, samples] of audio.entries()) {
@@ -573,7 +580,7 @@ function lossMetrics(ce: number, perCodebook: ArrayLike<number>): Metrics {
 }
 
 function attributesOf(batch: Batch<MusicInfo>): ConditioningAttributes[] {
-  return batch.infos.map((info, index) => textAttributes(musicConditions(info, itemWav(batch, index)).text));
+  return batch.infos.map((info, index) => musicConditions(info, itemWav(batch, index)));
 }
 
 /** The first `duration` seconds of every item, to be continued. */

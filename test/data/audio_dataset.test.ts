@@ -221,7 +221,7 @@ test("music items carry their sidecar's cleaned fields and keep the segment's ow
   );
   const self = conditions.wav.self_wav;
   assert.deepEqual([self.shape, self.length, self.path], [[1, 1, 2000], info.nFrames, B.path]);
-  assert.equal(conditions.jointEmbed.description.text, "A song");
+  assert.equal(conditions.joint_embed.description.text, "A song");
 });
 
 test("music without a sidecar has null attributes; a broken sidecar is named once", async () => {

@@ -4,18 +4,23 @@
  * Each works in two halves, because a training step is one jitted function: `prepare` runs outside of the step and does
  * what needs the host or is not trained (tokens, a frozen text encoder); `forward` runs inside and is trained.
  */
+
+import {
+  type ConditioningAttributes,
+  type JointEmbedCondition,
+  nullJointEmbed,
+  nullWav,
+  type WavCondition,
+} from "../../data/conditioning.ts";
 import { type Initializer, type InitializerStream, Linear, Module, maskedScore } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
-import type { Droppable, Nullify } from "./dropout.ts";
+import type { Nullify } from "./dropout.ts";
 import type { TokenBatch } from "./lut_tokenizer.ts";
 
-/** What a sample says about itself. Audio conditions are not built, so those two records are always empty. */
-export type ConditioningAttributes = Droppable<never, never>;
-
-/** What `dropConditions` and the dropouts need for audio; there is none to drop. */
-export const nullify: Nullify<never, never> = {
-  wav: (condition) => condition,
-  joint_embed: (condition) => condition,
+/** How the audio conditions of a sample are dropped; a dropped text is null. */
+export const nullify: Nullify<WavCondition, JointEmbedCondition> = {
+  wav: nullWav,
+  joint_embed: nullJointEmbed,
 };
 
 /** Attributes of a sample that has only texts; null stands for an unknown one. */

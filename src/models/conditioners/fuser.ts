@@ -1,6 +1,6 @@
 /** How conditions reach the transformer: added to its input, put before it, or as the source of cross-attention. */
 import { UserError } from "../../errors.ts";
-import { embedding } from "../../nn/index.ts";
+import { embedding, sinusoidalEmbedding } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
 import type { ConditionTensors } from "./base.ts";
 
@@ -89,7 +89,7 @@ export class ConditionFuser {
       1,
     );
     if (this.positionScale === null) return { source, bias };
-    const positions = sinusoids(validPositions(bias), source.shape[2]!);
+    const positions = sinusoidalEmbedding(validPositions(bias), source.shape[2]!);
     return { source: tf.add(source, tf.mul(positions, this.positionScale)), bias };
   }
 }
@@ -120,14 +120,6 @@ function interpolateNearest(x: Tensor, steps: number): Tensor {
 /** The place of each step [L] among those that `bias` [1, 1, 1, L] does not hide, as if the hidden ones were not there. */
 function validPositions(bias: Tensor): Tensor {
   return tf.cumsum(tf.equal(bias, 0).toFloat().reshape([-1]), 0, true);
-}
-
-/** positions [L] -> [1, L, D], [cos | sin] of position / 10000^(j / (D/2 - 1)), j = 0 .. D/2 - 1. */
-function sinusoids(positions: Tensor, dim: number): Tensor {
-  const half = dim / 2;
-  const periods = Float32Array.from({ length: half }, (_, j) => 10000 ** (j / (half - 1)));
-  const phase = tf.div(positions.reshape([1, -1, 1]), tf.tensor3d(periods, [1, 1, half]));
-  return tf.concat([tf.cos(phase), tf.sin(phase)], -1);
 }
 
 function concat(tensors: Tensor[], axis: number): Tensor {

@@ -1,6 +1,5 @@
 /** Text by a look-up table: each word has a trained vector. Nothing to download; the tiny default uses it. */
-import { Embedding, type Initializer, type InitializerStream } from "../../nn/index.ts";
-import { attr, runOp, tf } from "../../runtime/index.ts";
+import { Embedding, type InitializerStream } from "../../nn/index.ts";
 import {
   Conditioner,
   type ConditionTensors,
@@ -33,7 +32,7 @@ export class LUTConditioner extends Conditioner {
   constructor(options: LUTConditionerOptions, init: InitializerStream) {
     const { nBins, dim, outputDim, tokenizer, padIndex = 0, lengthMultiple = 1 } = options;
     super(dim, outputDim, init);
-    this.embed = new Embedding(nBins, dim, standardNormal(init));
+    this.embed = new Embedding(nBins, dim, init.standardNormal());
     this.tokenizer = buildLutTokenizer(tokenizer, nBins, padIndex);
     this.padIndex = padIndex;
     this.lengthMultiple = lengthMultiple;
@@ -47,14 +46,4 @@ export class LUTConditioner extends Conditioner {
   override forward(prepared: PreparedCondition): ConditionTensors {
     return this.project(this.embed.forward(prepared.input), prepared);
   }
-}
-
-/** N(0, 1), PyTorch's initialisation of embeddings: sqrt(2) erfinv(u) of a uniform u, kept off the ends at infinity. */
-function standardNormal(init: InitializerStream): Initializer {
-  const uniform = init.uniform(1);
-  const end = 1 - 2 ** -23;
-  return (shape) => {
-    const u = tf.clipByValue(uniform(shape), -end, end);
-    return tf.mul(runOp("Erfinv", [u], { T: attr.type("float32") })[0], Math.SQRT2);
-  };
 }

@@ -1,13 +1,9 @@
 /** All conditioners of a model by the name of their attribute, and the two halves of their work on a batch. */
+
+import type { ConditioningAttributes } from "../../data/conditioning.ts";
 import { UserError } from "../../errors.ts";
 import { Module } from "../../nn/index.ts";
-import type {
-  Conditioner,
-  ConditioningAttributes,
-  ConditionTensors,
-  PreparedCondition,
-  PrepareOptions,
-} from "./base.ts";
+import type { Conditioner, ConditionTensors, PreparedCondition, PrepareOptions } from "./base.ts";
 import { nullify } from "./base.ts";
 import { dropConditions } from "./dropout.ts";
 

@@ -1,5 +1,5 @@
 /** Multi-layer LSTM over time: a fused TensorFlow op or a loop a layer, whatever the number of steps. */
-import { type InitializerStream, Module, Parameter } from "../../nn/index.ts";
+import { type InitializerStream, Module, Parameter, withGradient } from "../../nn/index.ts";
 import { attr, runOp, type Tensor, tf } from "../../runtime/index.ts";
 import { DataType } from "../../runtime/native.ts";
 import type { OpInput } from "../../runtime/ops.ts";
@@ -52,7 +52,7 @@ function takesGradient(): boolean {
  */
 export function lstmLayer(x: Tensor, inputWeights: Tensor, recurrentWeights: Tensor, bias: Tensor): Tensor {
   const weights = tf.transpose(tf.concat([inputWeights, recurrentWeights], 1));
-  const run = tf.customGrad(((input: Tensor, w: Tensor, b: Tensor, save: (tensors: Tensor[]) => void) => {
+  return withGradient([x, weights, bias], ([input, w, b], save) => {
     const [steps, batch] = input.shape;
     const dimension = b.shape[0] / 4;
     const state = tf.zeros([batch, dimension]);
@@ -63,7 +63,7 @@ export function lstmLayer(x: Tensor, inputWeights: Tensor, recurrentWeights: Ten
     save([...common, ...outputs]);
     return {
       value: outputs[6],
-      gradFunc: (dy: Tensor, saved: Tensor[]) => {
+      gradFunc: (dy, saved) => {
         const noGradient = tf.zerosLike(dy); // of the cell states, which nobody reads
         const gradients = withInt64(steps, (n) =>
           runOp("BlockLSTMGradV2", [n, ...saved, noGradient, dy], attrs, 8),
@@ -71,8 +71,7 @@ export function lstmLayer(x: Tensor, inputWeights: Tensor, recurrentWeights: Ten
         return [gradients[0], gradients[3], gradients[7]];
       },
     };
-  }) as never) as unknown as (x: Tensor, w: Tensor, b: Tensor) => Tensor;
-  return run(x, weights, bias);
+  });
 }
 
 const attrs = { use_peephole: false, T: attr.type("float32") };

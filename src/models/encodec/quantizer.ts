@@ -6,6 +6,7 @@ import {
   type InitializerStream,
   Module,
   Parameter,
+  withGradient,
   zeros,
 } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
@@ -135,9 +136,8 @@ export class EuclideanCodebook extends Module {
 
 /** The value of `quantized`, with the gradient of `x`: x + stop_gradient(quantized - x). */
 function straightThrough(x: Tensor, quantized: Tensor): Tensor {
-  const pass = tf.customGrad(((input: Tensor) => ({
+  return withGradient([x], ([input]) => ({
     value: tf.add(input, tf.sub(quantized, input)),
-    gradFunc: (dy: Tensor) => tf.clone(dy),
-  })) as never) as unknown as (x: Tensor) => Tensor;
-  return pass(x);
+    gradFunc: (dy) => tf.clone(dy),
+  }));
 }

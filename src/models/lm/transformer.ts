@@ -13,6 +13,7 @@ import {
   maskedScore,
   Parameter,
   scaledStd,
+  sinusoidalEmbedding,
   zeros,
 } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
@@ -85,7 +86,7 @@ export class Transformer extends Module {
   forward(x: Tensor, cross: CrossSource | null): Tensor {
     const steps = x.shape[1]!;
     const bias = this.config.causal ? causalBias(steps, this.config.past_context) : null;
-    let y = tf.add(x, sinusoid(tf.range(0, steps, 1, "float32"), this.config.dim)) as Tensor;
+    let y = tf.add(x, sinusoidalEmbedding(tf.range(0, steps, 1, "float32"), this.config.dim)) as Tensor;
     for (const layer of this.layers) y = layer.forward(y, bias, cross);
     return y;
   }
@@ -95,7 +96,7 @@ export class Transformer extends Module {
     const steps = x.shape[1]!;
     const bias = causalBias(steps, this.config.past_context);
     const past: KeyValues[] = [];
-    let y = tf.add(x, sinusoid(tf.range(0, steps, 1, "float32"), this.config.dim)) as Tensor;
+    let y = tf.add(x, sinusoidalEmbedding(tf.range(0, steps, 1, "float32"), this.config.dim)) as Tensor;
     for (const layer of this.layers) y = layer.forward(y, bias, cross, past);
     return { y, past };
   }
@@ -118,7 +119,7 @@ export class Transformer extends Module {
     const pastLength = state.past[0]?.keys.shape[2] ?? 0;
     const bias = streamingBias(pastLength, blockSize, slot, position, this.config.past_context);
     const recent: KeyValues[] = [];
-    let y = tf.add(x, sinusoid(position.reshape([1]), this.config.dim)) as Tensor;
+    let y = tf.add(x, sinusoidalEmbedding(position.reshape([1]), this.config.dim)) as Tensor;
     for (const [index, layer] of this.layers.entries()) {
       const cross = state.cross.length > 0 ? { ...state.cross[index], bias: state.crossBias } : null;
       y = layer.step(y, isSlot, bias, state.past[index] ?? null, state.recent[index], cross, recent);
@@ -335,14 +336,6 @@ class LayerScale extends Module {
   forward(x: Tensor): Tensor {
     return tf.mul(x, this.scale.value);
   }
-}
-
-/** positions float32 [S] -> [1, S, dim]: [cos | sin] of position / 10000^(j / (half - 1)) (Vaswani et al. 2017). */
-function sinusoid(positions: Tensor, dim: number): Tensor {
-  const half = dim / 2;
-  const periods = Float32Array.from({ length: half }, (_, j) => 10000 ** (j / (half - 1)));
-  const phase = tf.div(positions.reshape([-1, 1]), tf.tensor2d(periods, [1, half]));
-  return tf.concat([tf.cos(phase), tf.sin(phase)], -1).expandDims(0);
 }
 
 /** [1, 1, S, S]: 0 where the key is not after the query (and not more than `pastContext` before it). */
