@@ -1,0 +1,269 @@
+/** Whole runs, as a user starts them: training, resuming, interrupting, generating, and what bad input leads to. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { openSafetensors } from "../../src/checkpoint/safetensors.ts";
+import { audioInfo } from "../../src/data/audio/read.ts";
+import { writeWav } from "../../src/data/audio/write_wav.ts";
+import { describeClip } from "../../src/data/example/description.ts";
+import { exampleSpecs } from "../../src/data/example/specs.ts";
+import { synthesizeClip } from "../../src/data/example/synthesize.ts";
+
+const launcher = fileURLToPath(new URL("../../scripts/launch.mjs", import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "musicgen-run-"));
+const data = join(folder, "data");
+
+/** A model of a few thousand weights, two epochs of six updates. */
+const small = [
+  "transformer_lm.dim=32",
+  "transformer_lm.num_layers=1",
+  "dataset.batch_size=2",
+  "dataset.segment_duration=1",
+  "dataset.num_workers=0",
+  "dataset.valid.num_samples=4",
+  "dataset.generate.num_samples=1",
+  "optim.epochs=2",
+  "optim.updates_per_epoch=6",
+  "optim.ema.updates=2",
+  "optim.lr=1e-2",
+  "schedule.cosine.warmup=2",
+  ...["train", "valid", "evaluate", "generate"].map((split) => `datasource.${split}=${data}`),
+];
+
+interface Result {
+  code: number | null;
+  output: string;
+}
+
+/** Runs a command of the program with its own experiments folder; `onOutput` sees all output so far. */
+function run(
+  outputs: string,
+  command: string,
+  args: string[],
+  {
+    onOutput,
+    shell,
+  }: { onOutput?: (output: string, kill: (signal: NodeJS.Signals) => void) => void; shell?: string } = {},
+): Promise<Result> {
+  const env = { ...process.env, AUDIOCRAFT_DORA_DIR: join(folder, outputs), NO_COLOR: "1" };
+  const argv = [launcher, command, ...args];
+  const child = shell
+    ? spawn("bash", ["-c", `${shell}; exec "$0" "$@"`, process.execPath, ...argv], { env })
+    : spawn(process.execPath, argv, { env });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on("data", (chunk) => {
+      output += chunk;
+      onOutput?.(output, (signal) => child.kill(signal));
+    });
+  }
+  return new Promise((resolve) => child.on("close", (code) => resolve({ code, output })));
+}
+
+function experiment(outputs: string): string {
+  const xps = join(folder, outputs, "xps");
+  return join(xps, readdirSync(xps)[0]);
+}
+
+before(() => {
+  mkdirSync(data);
+  const rows = exampleSpecs()
+    .filter((_, index) => index % 60 === 0)
+    .map((spec) => {
+      const clip = synthesizeClip({ ...spec, sampleRate: 16000, channels: 1 });
+      const path = join(data, `${spec.id}.wav`);
+      writeWav(path, clip);
+      writeFileSync(path.replace(".wav", ".json"), JSON.stringify(describeClip(spec)));
+      const duration = clip.samples[0].length / clip.sampleRate;
+      return JSON.stringify({
+        path,
+        duration,
+        sample_rate: 16000,
+        amplitude: null,
+        weight: null,
+        info_path: null,
+      });
+    });
+  writeFileSync(join(data, "data.jsonl"), `${rows.join("\n")}\n`);
+});
+
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+test("a run lowers the loss, and leaves checkpoint, history, log and samples; run again it says that all is done", async () => {
+  const first = await run("whole", "train", small);
+  assert.equal(first.code, 0, first.output);
+  assert.match(first.output, /Train Summary \| Epoch 1 \| .*ce=\d\.\d{3} \| ppl=/);
+  const xp = experiment("whole");
+  const history = JSON.parse(readFileSync(join(xp, "history.json"), "utf8"));
+  assert.equal(history.length, 2);
+  assert.ok(history[1].valid.ce < history[0].valid.ce);
+  assert.deepEqual(Object.keys(history[0].train).filter((key) => key.startsWith("ce_q")).length, 4);
+  const { metadata, names } = openSafetensors(join(xp, "checkpoint.safetensors"));
+  assert.match(metadata["xp.cfg"], /transformer_lm:/);
+  assert.equal(metadata["xp.sig"], xp.slice(-8));
+  assert.match(metadata.git_commit, /^([0-9a-f]{40}(-dirty)?|unknown)$/);
+  assert.equal(JSON.parse(metadata.history).length, 2);
+  assert.ok(names.includes("model.transformer.layers.0.self_attn.in_proj_weight"));
+  assert.ok(names.includes("best_state.model.emb.0.weight"));
+  const [wav] = readdirSync(join(xp, "samples", "2")).filter((name) => name.endsWith(".wav"));
+  const sample = JSON.parse(readFileSync(join(xp, "samples", "2", wav.replace(".wav", ".json")), "utf8"));
+  assert.equal(typeof sample.conditioning.description, "string");
+  assert.match(readFileSync(join(xp, "solver.log.0"), "utf8"), /\[INFO\] - Valid Summary/);
+
+  const again = await run("whole", "train", small);
+  assert.equal(again.code, 0);
+  assert.match(again.output, /all 2 epochs are done/);
+});
+
+test("generate makes WAV files of the asked duration from the checkpoint alone, one per description, beyond the trained duration too", async () => {
+  const out = join(folder, "generated");
+  const result = await run("whole", "generate", [
+    "a slow arpeggio",
+    "drums",
+    "duration=1.6",
+    "--out",
+    out,
+    "seed=3",
+  ]);
+  assert.equal(result.code, 0, result.output);
+  assert.match(result.output, /x real time/);
+  const files = readdirSync(out);
+  assert.equal(files.length, 2);
+  for (const file of files) {
+    const { duration, sampleRate } = await audioInfo(join(out, file));
+    assert.equal(sampleRate, 16000);
+    assert.ok(Math.abs(duration - 1.6) < 1e-6, `${duration}`);
+  }
+  const twice = await run("whole", "generate", [
+    "drums",
+    "duration=1",
+    `out=${join(folder, "a.wav")}`,
+    "seed=3",
+  ]);
+  assert.equal(twice.code, 0, twice.output);
+  await run("whole", "generate", ["drums", "duration=1", `out=${join(folder, "b.wav")}`, "seed=3"]);
+  assert.deepEqual(readFileSync(join(folder, "a.wav")), readFileSync(join(folder, "b.wav")));
+});
+
+test("Ctrl-C finishes the step and writes the checkpoint; run again it ends with the weights of an uninterrupted run, to the bit", async () => {
+  let sent = false;
+  const interrupted = await run("interrupted", "train", small, {
+    onOutput: (output, kill) => {
+      if (!sent && /Train \| Epoch 1 \| 2\/6/.test(output)) {
+        sent = true;
+        kill("SIGINT");
+      }
+    },
+  });
+  assert.equal(interrupted.code, 130, interrupted.output);
+  assert.match(interrupted.output, /checkpoint after update \d of epoch 1/);
+  const resumed = await run("interrupted", "train", small);
+  assert.equal(resumed.code, 0, resumed.output);
+  assert.match(resumed.output, /resumed [0-9a-f]{8} at update \d of epoch 1/);
+  const [expected, actual] = ["whole", "interrupted"].map((outputs) =>
+    openSafetensors(join(experiment(outputs), "checkpoint.safetensors")),
+  );
+  assert.deepEqual([...actual.names], [...expected.names]);
+  for (const name of expected.names) assert.deepEqual(actual.read(name), expected.read(name), name);
+});
+
+test("a checkpoint that was cut in half is refused with its name; the run does not start over", async () => {
+  const checkpoint = join(experiment("interrupted"), "checkpoint.safetensors");
+  truncateSync(checkpoint, 50_000);
+  for (const [command, args] of [
+    ["train", small],
+    ["generate", ["drums"]],
+  ] as const) {
+    const { code, output } = await run("interrupted", command, [...args]);
+    assert.equal(code, 1);
+    assert.match(output, /error: .*checkpoint\.safetensors.*cut short/);
+    assert.doesNotMatch(output, /\n\s+at /);
+  }
+});
+
+test("when the disk refuses a checkpoint the run says why; the previous one is whole, and the run goes on from it", async () => {
+  let sent = false;
+  const first = await run("full", "train", small, {
+    onOutput: (output, kill) => {
+      if (!sent && /Valid Summary \| Epoch 1/.test(output)) {
+        sent = true;
+        kill("SIGTERM");
+      }
+    },
+  });
+  assert.equal(first.code, 143, first.output);
+  const checkpoint = join(experiment("full"), "checkpoint.safetensors");
+  const bytes = readFileSync(checkpoint);
+  const refused = await run("full", "train", small, { shell: "ulimit -f 200" }); // files of 200 kB at most
+  assert.equal(refused.code, 1, refused.output);
+  assert.match(refused.output, /error: .*checkpoint\.safetensors: cannot write: the file would be larger/);
+  assert.deepEqual(readFileSync(checkpoint), bytes);
+  const finished = await run("full", "train", small);
+  assert.equal(finished.code, 0, finished.output);
+});
+
+for (const [what, args, expected] of [
+  ["an unknown key", ["optim.learning_rate=1"], /error: .*optim\.learning_rate/],
+  ["a key with a typing mistake", ["optim.max_nrom=1"], /error: .*max_nrom.*did you mean.*max_norm/s],
+  ["a value of the wrong type", ["optim.epochs=many"], /error: .*optim\.epochs.*integer/s],
+  ["a missing manifest", ["datasource.train=nowhere/at/all"], /error: .*nowhere\/at\/all/],
+  [
+    "an option that is not built",
+    ["transformer_lm.positional_embedding=rope"],
+    /error: transformer_lm\.positional_embedding=rope is not built/,
+  ],
+  ["a solver that is not built", ["solver=magnet/magnet_32khz"], /error: .*magnet/],
+  ["an unknown solver", ["solver=musicgen/nothing"], /error: .*musicgen\/nothing/],
+] as const) {
+  test(`${what} is one message without a stack, and exit code 1`, async () => {
+    const { code, output } = await run("bad", "train", [...small, ...args]);
+    assert.equal(code, 1, output);
+    assert.match(output, expected);
+    assert.doesNotMatch(output, /\n\s+at /);
+  });
+}
+
+for (const [what, content, expected] of [
+  [
+    "a manifest line that is not JSON",
+    '{"path": "a.wav", "duration": 1, "sample_rate": 16000}\nnot json\n',
+    /data\.jsonl:2/,
+  ],
+  ["an empty data set", "", /error: .*bad-data.*(empty|no )/s],
+] as const) {
+  test(`${what} is named with its file`, async () => {
+    const bad = join(folder, "bad-data");
+    mkdirSync(bad, { recursive: true });
+    writeFileSync(join(bad, "data.jsonl"), content);
+    const { code, output } = await run("bad", "train", [...small, `datasource.train=${bad}`]);
+    assert.equal(code, 1, output);
+    assert.match(output, expected);
+    assert.doesNotMatch(output, /\n\s+at /);
+  });
+}
+
+test("without the hub's files and without network, the real model names the missing file and how to provide it", async () => {
+  const env = `export HF_HUB_OFFLINE=1 HF_HUB_CACHE=${join(folder, "empty-hub")}`;
+  const { code, output } = await run(
+    "hub",
+    "train",
+    ["solver=musicgen/musicgen_base_32khz", ...small.filter((arg) => /dataset|datasource/.test(arg))],
+    { shell: env },
+  );
+  assert.equal(code, 1, output);
+  assert.match(output, /error: .*facebook\/encodec_32khz/s);
+  assert.match(output, /empty-hub/);
+  assert.doesNotMatch(output, /\n\s+at /);
+});
