@@ -109,7 +109,7 @@ export class StageProgress {
     if (name !== undefined) parts.push(`${name} ${this.metrics[name]}`);
     if (this.secondsPerIteration !== null) {
       parts.push(speedText(1 / this.secondsPerIteration));
-      parts.push(`ETA ${duration(this.secondsPerIteration * (total - done))}`);
+      parts.push(`ETA ${durationText(this.secondsPerIteration * (total - done))}`);
       const audio = audioSecondsPerIteration / this.secondsPerIteration;
       if (audio > 0) parts.push(`${audio.toFixed(1)} s audio/s`);
     }
@@ -157,7 +157,7 @@ export function speedText(iterationsPerSecond: number): string {
 }
 
 /** h:mm:ss, or m:ss below an hour. */
-function duration(seconds: number): string {
+export function durationText(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
   const end = `${String(whole % 60).padStart(2, "0")}`;

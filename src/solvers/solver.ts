@@ -6,7 +6,7 @@ import type { MusicGenConfig } from "../config/schema.ts";
 import { UserError } from "../errors.ts";
 import type { Formatter } from "../log/formatter.ts";
 import type { Logger } from "../log/logger.ts";
-import { logSummary, summaryLine } from "../log/progress.ts";
+import { durationText, logSummary, summaryLine } from "../log/progress.ts";
 import { Checkpoint, type CheckpointContent } from "./checkpoint.ts";
 import { SignalWatch } from "./interruption.ts";
 import type { Run } from "./run.ts";
@@ -82,8 +82,15 @@ export abstract class Solver {
     }
     try {
       while (this.epoch <= epochs) {
+        const began = performance.now();
         await this.runEpoch(this.epoch);
         await this.commit();
+        const seconds = (performance.now() - began) / 1000;
+        const left = epochs - this.history.length;
+        if (left > 0) {
+          const done = `epoch ${this.history.length} of ${epochs} done in ${durationText(seconds)}`;
+          this.log.info(`${done}, checkpoint written; about ${durationText(seconds * left)} to go`);
+        }
       }
     } finally {
       this.signals.close();
