@@ -2,6 +2,7 @@
  * The keys of a MusicGen run: types, ranges, allowed values and meaning. From this one description come the TypeScript
  * types and the validation of a composed config. Key names are AudioCraft's.
  */
+
 import { UserError } from "../errors.ts";
 import type { ComposedConfig } from "./config.ts";
 import { describeSource } from "./node.ts";
@@ -21,6 +22,7 @@ import {
   record,
   string,
 } from "./schema-types.ts";
+import { BUILT_SOLVERS, UNBUILT_SOLVERS } from "./solver-names.ts";
 
 const probability = () => float({ min: 0, max: 1 });
 const count = () => int({ min: 0 });
@@ -221,7 +223,7 @@ const generate = object({
 
 const musicgen = object(
   {
-    solver: about("what is trained", oneOf("musicgen")),
+    solver: about("what is trained", oneOf(...BUILT_SOLVERS)),
     device: about("cuda falls back to the CPU where there is none", oneOf("cuda", "cpu")),
     dtype: about("type of the weights", floatType()),
     autocast: about("compute in a shorter float type", bool()),
@@ -351,6 +353,9 @@ export type MusicGenConfig = Infer<typeof musicgen>;
 /** Checks a config against the schema. Throws one UserError that lists what is wrong, where it was set and what would do. */
 export function asMusicGenConfig(config: ComposedConfig): MusicGenConfig {
   const values = config.toObject({ keepMissing: true });
+  if (UNBUILT_SOLVERS.includes(values.solver as string)) {
+    throw new UserError(`solver ${values.solver} is not built yet; built: ${BUILT_SOLVERS[0]}`);
+  }
   const problems: Problem[] = [];
   musicgen.check(values, "", problems);
   if (problems.length === 0) return values as unknown as MusicGenConfig;

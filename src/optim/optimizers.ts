@@ -27,8 +27,9 @@ export interface Optimizer {
   changes(lr: number): boolean;
   /** Updates the parameters; gradients in their order, null where there is none, each to be multiplied by `scale`. */
   apply(gradients: (Tensor | null)[], scale: Tensor | null, hyper: Record<string, Tensor>): void;
-  /** Metrics of its own, as tensors, read inside the step. */
-  metrics(): Record<string, Tensor>;
+  /** Metrics of its own: their names, and inside the step their values. */
+  readonly metricNames: string[];
+  metrics(): Tensor[];
   /** The variables to save, by name. */
   state(): [string, Variable][];
   /** The host's part of the state. */
@@ -49,6 +50,7 @@ export function buildOptimizer(
 
 /** Adam (Kingma & Ba 2015), with weight decay decoupled (Loshchilov & Hutter 2019) or as an L2 term. */
 class Adam implements Optimizer {
+  readonly metricNames = [];
   readonly counters = { updates: 0 };
   private readonly parameters: [string, Variable][];
   private readonly config: AdamConfig;
@@ -114,8 +116,8 @@ class Adam implements Optimizer {
     });
   }
 
-  metrics(): Record<string, Tensor> {
-    return {};
+  metrics(): Tensor[] {
+    return [];
   }
 
   state(): [string, Variable][] {
@@ -131,6 +133,7 @@ class Adam implements Optimizer {
  * made with the estimate `d` from before it.
  */
 class DAdaptAdam implements Optimizer {
+  readonly metricNames = ["d"];
   readonly counters = { updates: 0 };
   private readonly parameters: [string, Variable][];
   private readonly config: AdamConfig;
@@ -208,8 +211,8 @@ class DAdaptAdam implements Optimizer {
     });
   }
 
-  metrics(): Record<string, Tensor> {
-    return { d: this.d.value };
+  metrics(): Tensor[] {
+    return [this.d.value];
   }
 
   state(): [string, Variable][] {

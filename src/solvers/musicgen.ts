@@ -1,11 +1,9 @@
 /** Trains MusicGen: a language model on the tokens of a frozen codec, conditioned on texts (arXiv 2306.05284). */
-import { readdirSync, writeFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { bfloat16ToFloat32, float32ToBfloat16 } from "../checkpoint/dtypes.ts";
 import type { TensorSource } from "../checkpoint/safetensors.ts";
 import type { MusicGenConfig } from "../config/schema.ts";
-import { normalizeAudio } from "../data/audio/normalize.ts";
 import { type Batch, itemWav } from "../data/batch.ts";
 import { buildLoaders, type DataConfig, type Split } from "../data/build_loaders.ts";
 import type { ConditioningAttributes, JointEmbedCondition, WavCondition } from "../data/conditioning.ts";
@@ -16,52 +14,31 @@ import { averager } from "../log/averager.ts";
 import { Formatter } from "../log/formatter.ts";
 import { terminal } from "../log/live_line.ts";
 import { StageProgress } from "../log/progress.ts";
-import { writeGraphEvents } from "../log/tfevents.ts";
-import { crossEntropyPerCodebook } from "../losses/cross_entropy.ts";
 import { buildCompressionModel, buildLM } from "../models/builders.ts";
 import type { CompressionModel } from "../models/compression.ts";
 import { nullify } from "../models/conditioners/base.ts";
 import { AttributeDropout, ClassifierFreeGuidanceDropout } from "../models/conditioners/dropout.ts";
-import type { PreparedConditions } from "../models/conditioners/provider.ts";
 import type { MusicGenLM } from "../models/lm/lm.ts";
 import { MusicGen } from "../models/musicgen.ts";
 import { loadState, type Parameter } from "../nn/index.ts";
 import {
   buildOptimizer,
   buildSchedule,
-  clipByGlobalNorm,
   ExponentialMovingAverage,
   type Optimizer,
   type Schedule,
 } from "../optim/index.ts";
-import {
-  type AutocastType,
-  autocast,
-  type Jitted,
-  jit,
-  scoped,
-  type Tensor,
-  tf,
-  type Variable,
-  valueAndGradients,
-  zerosVariable,
-} from "../runtime/index.ts";
+import { type AutocastType, scoped, type Tensor, tf, type Variable } from "../runtime/index.ts";
+import { BestState } from "./best_state.ts";
 import { type CheckpointContent, openTrained } from "./checkpoint.ts";
+import { generateSamples } from "./generate_stage.ts";
+import { LMStep } from "./lm_step.ts";
 import { resolveCheckpoint } from "./resolve.ts";
 import type { Run } from "./run.ts";
-import { writeSample } from "./samples.ts";
 import { Solver } from "./solver.ts";
 import { MeanMetrics, type Metrics } from "./stage_metrics.ts";
 
 type Loader = DataLoader<MusicInfo>;
-type Hyper = Record<string, Tensor>;
-
-/** Static choices of a step: each combination is traced on its own. */
-interface StepChoices {
-  /** Whether the optimizer moves the weights (D-Adaptation rests while the rate is 0). */
-  update: boolean;
-}
-
 export class MusicGenSolver extends Solver {
   protected readonly bestMetric = "ce";
   protected readonly formatter = new Formatter({
@@ -78,16 +55,11 @@ export class MusicGenSolver extends Solver {
   private readonly cfgDropout: ClassifierFreeGuidanceDropout<WavCondition, JointEmbedCondition>;
   private readonly attributeDropout: AttributeDropout<WavCondition, JointEmbedCondition>;
   private readonly precision: AutocastType | null;
-  private readonly trainStep: Jitted<
-    [Tensor, Tensor | null, PreparedConditions, Hyper, Tensor | null, StepChoices],
-    Tensor
-  >;
-  private readonly validStep: Jitted<[Tensor, Tensor | null, PreparedConditions], Tensor>;
-  private updates = 0;
-  /** Host copies of the best weights. */
-  private best: Map<string, BestTensor> | null = null;
+  private readonly step: LMStep;
+  private readonly best: BestState;
   /** Whether the weights that were validated last are the best, and still there. */
   private bestIsNow = false;
+  private updates = 0;
 
   /** Builds everything that the config describes; data first, because its errors are the most frequent. */
   static async build(cfg: MusicGenConfig, run: Run): Promise<MusicGenSolver> {
@@ -132,17 +104,9 @@ export class MusicGenSolver extends Solver {
     );
     this.attributeDropout = new AttributeDropout(cfg.attribute_dropout as never, nullify);
     this.precision = this.choosePrecision();
-    this.trainStep = jit(
-      (...args) =>
-        this.traceTrainStep(
-          trainable.map(([, p]) => p),
-          ...args,
-        ),
-      { name: "train_step" },
-    );
-    this.validStep = jit((codes, mask, conditions) => this.traceValidStep(codes, mask, conditions), {
-      name: "valid_step",
-    });
+    const { lm, optimizer, ema, precision } = this;
+    this.step = new LMStep({ lm, optimizer, ema, precision, maxNorm: optim.max_norm ?? null });
+    this.best = new BestState(this.parameters, precision);
     this.log.info(
       `model: ${(this.lm.parameterCount() / 1e6).toFixed(2)} M parameters, ${trainable.length} tensors; ` +
         `codec: ${this.codec.numCodebooks} codebooks of ${this.codec.cardinality} at ${this.codec.frameRate} Hz`,
@@ -176,81 +140,25 @@ export class MusicGenSolver extends Solver {
   /** One update of the weights with a batch; `index` counts the epoch's updates. */
   private updateWith(batch: Batch<MusicInfo>, index: number): Metrics {
     const lr = this.schedule(this.updates);
-    const update = this.optimizer.changes(lr);
+    const moves = this.optimizer.changes(lr);
     const averages =
       this.ema !== null && (index + 1) % (this.cfg.optim.ema.updates ?? this.updatesPerEpoch) === 0;
-    const values = scoped(() => {
-      const { codes, mask } = this.tokens(batch);
+    const metrics = scoped(() => {
       const attributes = this.attributeDropout.apply(this.cfgDropout.apply(attributesOf(batch), true), true);
       const conditions = this.lm.conditionProvider.prepare(attributes, { training: true });
-      const hyper = Object.fromEntries(
-        Object.entries(this.optimizer.hyper(lr)).map(([k, v]) => [k, tf.scalar(v)]),
-      );
-      const weight = averages ? tf.scalar(this.ema!.nextWeight()) : null;
-      const result = this.trainStep(codes, mask, conditions, hyper, weight, { update }).dataSync();
-      if (this.cfg.jit_report && index === 0) {
-        this.reportStep(this.trainStep.graphDef(codes, mask, conditions, hyper, weight, { update }));
+      const input = { ...this.tokens(batch), conditions };
+      const hyper = Object.entries(this.optimizer.hyper(lr)).map(([name, value]) => [name, tf.scalar(value)]);
+      const emaWeight = averages ? tf.scalar(this.ema!.nextWeight()) : null;
+      const update = { hyper: Object.fromEntries(hyper) as Record<string, Tensor>, emaWeight, moves };
+      const result = this.step.train(input, update);
+      if (this.cfg.jit_report && this.updates === 0) {
+        this.log.info(this.step.report(join(this.run.folder, "graphs"), input, update));
       }
       return result;
     });
     this.updates++;
     this.bestIsNow = false;
-    const [ce, gradNorm, ...rest] = values;
-    const perCodebook = rest.slice(0, this.codec.numCodebooks);
-    const own = Object.keys(this.optimizer.metrics());
-    const extra = Object.fromEntries(own.map((name, i) => [name, rest[this.codec.numCodebooks + i]]));
-    return { lr, grad_norm: gradNorm, ...extra, ...lossMetrics(ce, perCodebook) };
-  }
-
-  /** `jit_report`: what the step is made of, in the log and as a graph to look at. */
-  private reportStep(graphDef: Buffer): void {
-    this.log.info(`training step\n${this.trainStep.describe()}`);
-    const folder = join(this.run.folder, "graphs");
-    const events = writeGraphEvents(folder, graphDef);
-    writeFileSync(join(folder, "train_step.pb"), graphDef);
-    this.log.info(
-      `graph of the training step: ${join(folder, "train_step.pb")} (Netron), ${events} (TensorBoard)`,
-    );
-  }
-
-  /** Inside jit: forward, backward, clipping, update, average. Returns [ce, gradient norm, ce per codebook…, optimizer's…]. */
-  private traceTrainStep(
-    parameters: Parameter[],
-    codes: Tensor,
-    mask: Tensor | null,
-    conditions: PreparedConditions,
-    hyper: Hyper,
-    emaWeight: Tensor | null,
-    { update }: StepChoices,
-  ): Tensor {
-    const { loss, aux, gradients } = autocast(this.precision, () =>
-      valueAndGradients(() => {
-        const { ce, perCodebook } = this.loss(codes, mask, conditions);
-        return { loss: ce, aux: { perCodebook } };
-      }, parameters),
-    );
-    const clipped = clipByGlobalNorm(gradients, this.cfg.optim.max_norm ?? null);
-    if (update) this.optimizer.apply(gradients, clipped.scale, hyper);
-    if (emaWeight !== null) this.ema!.apply(emaWeight);
-    const scalars = [
-      loss,
-      clipped.norm,
-      ...tf.unstack(aux.perCodebook),
-      ...Object.values(this.optimizer.metrics()),
-    ];
-    return tf.stack(scalars);
-  }
-
-  private traceValidStep(codes: Tensor, mask: Tensor | null, conditions: PreparedConditions): Tensor {
-    const { ce, perCodebook } = autocast(this.precision, () => this.loss(codes, mask, conditions));
-    return tf.stack([ce, ...tf.unstack(perCodebook)]);
-  }
-
-  private loss(codes: Tensor, mask: Tensor | null, conditions: PreparedConditions) {
-    const embedded = this.lm.conditionProvider.forward(conditions);
-    const { logits, targets, mask: patternMask } = this.lm.predictions(codes, embedded);
-    const counted = mask === null ? patternMask : tf.mul(patternMask, this.lm.alongSteps(mask));
-    return crossEntropyPerCodebook(logits, targets, counted as Tensor);
+    return { lr, ...metrics };
   }
 
   /**
@@ -289,12 +197,11 @@ export class MusicGenSolver extends Solver {
     const progress = this.progress(split, epoch, batches, loader);
     const mean = new MeanMetrics();
     for await (const batch of progress.over(first(batches, loader.batches(0)))) {
-      const [ce, ...perCodebook] = scoped(() => {
-        const { codes, mask } = this.tokens(batch);
+      const metrics = scoped(() => {
         const conditions = this.lm.conditionProvider.prepare(attributesOf(batch), { training: false });
-        return this.validStep(codes, mask, conditions).dataSync();
+        return this.step.valid({ ...this.tokens(batch), conditions });
       });
-      mean.add(lossMetrics(ce, perCodebook));
+      mean.add(metrics);
       progress.update(mean.mean());
       await setImmediate();
       check();
@@ -306,74 +213,30 @@ export class MusicGenSolver extends Solver {
   protected async generateEpoch(epoch: number, check: () => void): Promise<Metrics> {
     const loader = this.loaders.generate;
     if (!loader) return {};
-    const { generate } = this.cfg;
-    const folder = join(this.run.folder, generate.path);
-    const { segment_duration: segment } = { ...this.cfg.dataset, ...this.cfg.dataset.generate } as {
-      segment_duration: number;
-    };
-    const duration = generate.lm.gen_duration ?? segment;
-    const promptDuration = generate.lm.prompt_duration ?? segment / 4;
-    const musicgen = new MusicGen(this.lm, this.codec, this.cfg.dataset.segment_duration ?? duration);
+    const folder = join(this.run.folder, this.cfg.generate.path);
+    const musicgen = new MusicGen(this.lm, this.codec, this.cfg.dataset.segment_duration ?? 30);
     const batches = this.stageBatches("generate", loader);
     const progress = this.progress("generate", epoch, batches, loader);
-    const { use_sampling, temp, top_k, top_p } = generate.lm;
-    const settings = {
-      use_sampling,
-      temp,
-      top_k,
-      top_p,
-      duration,
-      cfg_coef: this.cfg.classifier_free_guidance.inference_coef,
-    };
     const mean = new MeanMetrics();
     let index = 0;
     for await (const batch of progress.over(first(batches, loader.batches(0)))) {
+      const where = `Generate | Epoch ${epoch} | from sample ${index + 1} of ${batches * loader.options.batchSize}`;
+      const onProgress = (done: number, frames: number) => {
+        terminal.update(`${where} | frame ${done}/${frames}`);
+        check();
+      };
       const attributes = attributesOf(batch);
-      const kinds = [
-        ...(generate.lm.unprompted_samples ? [null] : []),
-        ...(generate.lm.prompted_samples ? [promptOf(batch, promptDuration)] : []),
-      ];
-      for (const prompt of kinds) {
-        const began = performance.now();
-        const { audio, sampleRate } = await musicgen.generateFor(attributes, {
-          ...settings,
-          two_step_cfg: this.cfg.transformer_lm.two_step_cfg,
-          seed: 1234 + index,
-          prompt,
-          onProgress: (done, frames) => {
-            terminal.update(
-              `Generate | Epoch ${epoch} | batch ${1 + index / batch.infos.length}/${batches} | frame ${done}/${frames}`,
-            );
-            check();
-          },
-        });
-        mean.add({ rtf: (performance.now() - began) / 1000 / duration });
-        for (const [row, samples] of audio.entries()) {
-          const { strategy, loudness_headroom_db } = generate.audio;
-          const normalized = normalizeAudio(samples, sampleRate, {
-            strategy,
-            loudnessHeadroomDb: loudness_headroom_db,
-          } as never);
-          const conditions = Object.fromEntries(
-            Object.keys(this.lm.conditionProvider.conditioners).map((name) => [
-              name,
-              attributes[row].text[name] ?? null,
-            ]),
-          );
-          const start = prompt && rowChannels(prompt, row);
-          writeSample(folder, epoch, {
-            index: index + row,
-            audio: normalized,
-            sampleRate,
-            conditions,
-            prompt: start,
-            generationArgs: settings,
-          });
-        }
-      }
+      const factors = await generateSamples(musicgen, this.cfg, {
+        batch,
+        attributes,
+        index,
+        epoch,
+        folder,
+        onProgress,
+      });
+      for (const rtf of factors) mean.add({ rtf });
       index += batch.infos.length;
       progress.update(mean.mean());
-      check();
     }
     const count = readdirSync(join(folder, String(epoch))).filter((name) => name.endsWith(".wav")).length;
     this.log.info(`${count} samples with their prompts: ${join(folder, String(epoch))}`);
@@ -391,33 +254,12 @@ export class MusicGenSolver extends Solver {
   }
 
   protected async withBest<T>(f: () => Promise<T>): Promise<T> {
-    const { best } = this;
-    if (best === null) return f();
-    if (this.bestIsNow) return this.withAverage(f);
-    const stand = this.parameters.map(([name, parameter]): [Parameter, Variable] => {
-      const variable = zerosVariable(parameter.shape);
-      variable.load(best.get(name)!.values());
-      return [parameter, variable];
-    });
-    for (const [parameter, variable] of stand) parameter.swap(variable);
-    try {
-      return await f();
-    } finally {
-      for (const [parameter, variable] of stand) {
-        parameter.swap(variable);
-        variable.dispose();
-      }
-    }
+    if (this.best.isEmpty) return f();
+    return this.bestIsNow ? this.withAverage(f) : this.best.use(f);
   }
 
   protected keepBest(): void {
-    const { precision } = this;
-    this.best = new Map(
-      this.parameters.map(([name, parameter]) => [
-        name,
-        new BestTensor(parameter.read() as Float32Array, precision),
-      ]),
-    );
+    this.best.keep();
     this.bestIsNow = true;
   }
 
@@ -426,10 +268,7 @@ export class MusicGenSolver extends Solver {
       ...this.parameters.map(([name, parameter]) => source(`model.${name}`, parameter)),
       ...this.optimizer.state().map(([name, variable]) => source(`optimizer.${name}`, variable)),
       ...(this.ema?.averages ?? []).map(([name, variable]) => source(`ema.model.${name}`, variable)),
-      ...this.parameters.flatMap(([name, { shape }]) => {
-        const tensor = this.best?.get(name);
-        return tensor ? [tensor.source(`best_state.model.${name}`, shape)] : [];
-      }),
+      ...this.best.tensors(),
     ];
     const host = {
       updates: this.updates,
@@ -462,13 +301,7 @@ export class MusicGenSolver extends Solver {
     this.cfgDropout.restore(state.random.cfg_dropout);
     this.attributeDropout.restore(state.random.attribute_dropout);
     this.lm.conditionProvider.restoreRandomStates(state.random.conditioners);
-    const bestName = (name: string) => `best_state.model.${name}`;
-    if (file.has(bestName(this.parameters[0][0]))) {
-      const { precision } = this;
-      this.best = new Map(
-        this.parameters.map(([name]) => [name, new BestTensor(file.readFloat32(bestName(name)), precision)]),
-      );
-    }
+    this.best.load(file);
   }
 
   /** `continue_from`: the best weights of another run; schedule, optimizer and history start anew. */
@@ -553,57 +386,8 @@ export class MusicGenSolver extends Solver {
   }
 }
 
-/** One tensor of the best state, on the host: in 16 bits when training multiplies in 16 bits (as in AudioCraft). */
-class BestTensor {
-  private readonly data: Float32Array | Uint16Array;
-
-  constructor(values: Float32Array, precision: AutocastType | null) {
-    this.data = precision === null ? values : float32ToBfloat16(values);
-  }
-
-  values(): Float32Array {
-    return this.data instanceof Float32Array ? this.data : bfloat16ToFloat32(this.data);
-  }
-
-  source(name: string, shape: number[]): TensorSource {
-    return { name, shape, dtype: this.data instanceof Float32Array ? "F32" : "BF16", data: () => this.data };
-  }
-}
-
-function lossMetrics(ce: number, perCodebook: ArrayLike<number>): Metrics {
-  const metrics: Metrics = { ce, ppl: Math.exp(ce) };
-  for (let k = 0; k < perCodebook.length; k++) {
-    metrics[`ce_q${k + 1}`] = perCodebook[k];
-    metrics[`ppl_q${k + 1}`] = Math.exp(perCodebook[k]);
-  }
-  return metrics;
-}
-
 function attributesOf(batch: Batch<MusicInfo>): ConditioningAttributes[] {
   return batch.infos.map((info, index) => musicConditions(info, itemWav(batch, index)));
-}
-
-/** The first `duration` seconds of every item, to be continued. */
-function promptOf(
-  batch: Batch<MusicInfo>,
-  duration: number,
-): { wav: Float32Array; shape: [number, number, number] } {
-  const [rows, channels, length] = batch.shape;
-  const kept = Math.min(length, Math.trunc(duration * batch.infos[0].sampleRate));
-  const wav = new Float32Array(rows * channels * kept);
-  for (let row = 0; row < rows * channels; row++)
-    wav.set(batch.wav.subarray(row * length, row * length + kept), row * kept);
-  return { wav, shape: [rows, channels, kept] };
-}
-
-function rowChannels(
-  { wav, shape: [, channels, length] }: ReturnType<typeof promptOf>,
-  row: number,
-): Float32Array[] {
-  return Array.from({ length: channels }, (_, c) => {
-    const start = (row * channels + c) * length;
-    return wav.slice(start, start + length);
-  });
 }
 
 /** The first `count` batches; ends the source when it has them. */

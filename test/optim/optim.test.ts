@@ -52,14 +52,14 @@ function trajectory(optimizerName: string, run: Run) {
     const gradients = [gradW, gradV];
     const { scale, norm } = clipByGlobalNorm(gradients, run.max_norm ?? null);
     optimizer.apply(gradients, scale, hyper);
-    return { norm, ...optimizer.metrics() };
+    return { norm, own: optimizer.metrics() };
   });
   return Array.from({ length: 20 }, () => {
     const hyper = Object.fromEntries(
       Object.entries(optimizer.hyper(run.lr)).map(([k, x]) => [k, tf.scalar(x)]),
     );
-    const { norm, d } = step(hyper) as Record<string, Tensor>;
-    return { w: w.read(), v: v.read(), norm: norm.dataSync()[0], d: d?.dataSync()[0] };
+    const { norm, own } = step(hyper);
+    return { w: w.read(), v: v.read(), norm: norm.dataSync()[0], d: own[0]?.dataSync()[0] };
   });
 }
 
