@@ -1,4 +1,7 @@
-/** Distance of two waves in what is heard: magnitudes in mel bands at several resolutions. Differentiable. */
+/**
+ * Distance of two waves in what is heard: magnitudes at several resolutions, in mel bands for short windows and bin by bin
+ * for long ones, because pitch is in the bins and lost in the bands. Differentiable.
+ */
 import { type Tensor, tf } from "../../runtime/index.ts";
 
 interface Resolution {
@@ -13,19 +16,24 @@ export class MelDistance {
   private readonly resolutions: Resolution[];
 
   /** Windows of `sizes` samples, each a power of two, a quarter of a window apart. */
-  constructor(sampleRate: number, sizes = [128, 256, 512, 1024]) {
+  constructor(sampleRate: number, sizes = [128, 256, 512, 1024, 2048]) {
     this.resolutions = sizes.map((size) => ({
       size,
       dft: tf.tensor2d(dftMatrix(size), [size, size + 2]),
-      bands: tf.tensor2d(melBands(size, sampleRate, bandsOf(size)), [size / 2 + 1, bandsOf(size)]),
+      bands: size < 1024 ? melBands(size, sampleRate, Math.min(80, size / 8)) : lowBins(size, sampleRate),
     }));
   }
 
-  /** waves [B, T], T at least the largest window -> scalar: mean distance of log magnitudes, in nats */
+  /**
+   * waves [B, T], T at least the largest window -> scalar: the mean over resolutions of the mean distance of log magnitudes
+   * (nats), plus the distance of the magnitudes as a share of the second wave's, which the loud partials dominate.
+   */
   distance(a: Tensor, b: Tensor): Tensor {
-    const distances = this.resolutions.map((resolution) =>
-      tf.mean(tf.abs(tf.sub(logMagnitudes(a, resolution), logMagnitudes(b, resolution)))),
-    );
+    const distances = this.resolutions.map((resolution) => {
+      const [ours, theirs] = [a, b].map((wave) => magnitudes(wave, resolution));
+      const logs = tf.mean(tf.abs(tf.sub(logOf(ours), logOf(theirs))));
+      return tf.add(logs, tf.div(tf.sum(tf.abs(tf.sub(ours, theirs))), tf.add(tf.sum(theirs), 1e-3)));
+    });
     return tf.mean(tf.stack(distances));
   }
 }
@@ -34,7 +42,7 @@ export class MelDistance {
 const floor = 1e-3;
 
 /** [B, T] -> [B * frames, bands] */
-function logMagnitudes(wave: Tensor, { size, dft, bands }: Resolution): Tensor {
+function magnitudes(wave: Tensor, { size, dft, bands }: Resolution): Tensor {
   const [batch, samples] = wave.shape;
   const hop = size / 4;
   const hops = Math.floor(samples / hop);
@@ -44,7 +52,11 @@ function logMagnitudes(wave: Tensor, { size, dft, bands }: Resolution): Tensor {
   const windows = tf.concat(quarters, 2).reshape([batch * frames, size]);
   const [real, imaginary] = tf.split(tf.matMul(windows as never, dft as never) as Tensor, 2, 1);
   const magnitude = tf.sqrt(tf.add(tf.add(tf.square(real), tf.square(imaginary)), 1e-10));
-  return tf.log(tf.add(tf.matMul(magnitude as never, bands as never) as Tensor, floor));
+  return tf.matMul(magnitude as never, bands as never) as Tensor;
+}
+
+function logOf(magnitudes: Tensor): Tensor {
+  return tf.log(tf.add(magnitudes, floor));
 }
 
 /** Columns cos and -sin of every bin under a Hann window, scaled so that a sine of amplitude a has magnitude a. */
@@ -62,12 +74,14 @@ function dftMatrix(size: number): Float32Array {
   return matrix;
 }
 
-function bandsOf(size: number): number {
-  return Math.min(80, size / 8);
+/** The bins up to 4 kHz as they are, [bins, kept]. */
+function lowBins(size: number, sampleRate: number): Tensor {
+  const kept = Math.floor((4000 * size) / sampleRate);
+  return tf.eye(size / 2 + 1, kept);
 }
 
 /** Triangles of height 1 at equal distances on the mel scale (2595 log10(1 + f / 700)), [bins, bands]. */
-function melBands(size: number, sampleRate: number, count: number): Float32Array {
+function melBands(size: number, sampleRate: number, count: number): Tensor {
   const bins = size / 2 + 1;
   const top = 2595 * Math.log10(1 + sampleRate / 2 / 700);
   const edges = Array.from({ length: count + 2 }, (_, i) => {
@@ -83,5 +97,5 @@ function melBands(size: number, sampleRate: number, count: number): Float32Array
       bands[k * count + band] = Math.max(0, Math.min(rise, fall));
     }
   }
-  return bands;
+  return tf.tensor2d(bands, [bins, count]);
 }
