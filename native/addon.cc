@@ -163,20 +163,21 @@ class Graph : public Napi::ObjectWrap<Graph> {
     const auto controls = info[4].As<Napi::Array>();
     const auto& args = Inputs(env, type);
 
+    const auto output = [&](Napi::Value v) { return Output(env, v); };
+    const auto given = ToVector<TF_Output>(inputs, output);
+    const auto before = ToVector<TF_Output>(controls, output);
+    const std::vector<size_t> lengths = ArgLengths(env, type, args, attrs, given.size());
+
     TF_OperationDescription* desc = NewOp(type, info[1].ToString());
-    size_t singles = 0;
-    for (const auto& arg : args) singles += arg.is_list ? 0 : 1;
-    uint32_t next = 0;
-    for (const auto& arg : args) {
-      if (!arg.is_list) {
-        TF_AddInput(desc, Output(env, inputs.Get(next++)));
-        continue;
+    const TF_Output* next = given.data();
+    for (size_t i = 0; i < args.size(); next += lengths[i++]) {
+      if (args[i].is_list) {
+        TF_AddInputList(desc, next, lengths[i]);
+      } else {
+        TF_AddInput(desc, *next);
       }
-      std::vector<TF_Output> list(ListLength(arg, attrs, inputs.Length() - singles));
-      for (auto& item : list) item = Output(env, inputs.Get(next++));
-      TF_AddInputList(desc, list.data(), list.size());
     }
-    for (uint32_t i = 0; i < controls.Length(); i++) TF_AddControlInput(desc, Output(env, controls.Get(i)).oper);
+    for (const auto& control : before) TF_AddControlInput(desc, control.oper);
     for (uint32_t i = 0; i < attrs.Length(); i++) SetAttr(env, desc, attrs.Get(i).As<Napi::Object>());
     return Describe(env, Finish(env, desc));
   }
@@ -254,9 +255,27 @@ class Graph : public Napi::ObjectWrap<Graph> {
   }
 
   TF_Output Output(Napi::Env env, const Napi::Value& value) {
-    const int64_t id = value.ToNumber().Int64Value();
+    const int64_t id = value.IsNumber() ? value.ToNumber().Int64Value() : -1;
     if (id < 0 || id >= static_cast<int64_t>(outputs_.size())) throw Napi::Error::New(env, "not a tensor of this graph");
     return outputs_[id];
+  }
+
+  // How many of the `given` inputs each argument of the op takes. Throws when they don't add up.
+  static std::vector<size_t> ArgLengths(Napi::Env env, const std::string& type, const std::vector<InputArg>& args,
+                                        const Napi::Array& attrs, size_t given) {
+    size_t singles = 0;
+    for (const auto& arg : args) singles += arg.is_list ? 0 : 1;
+    std::vector<size_t> lengths;
+    size_t taken = 0;
+    for (const auto& arg : args) {
+      // without a number_attr it is the only list of the op, and takes what the single inputs leave
+      lengths.push_back(arg.is_list ? ListLength(arg, attrs, given < singles ? 0 : given - singles) : 1);
+      taken += lengths.back();
+    }
+    if (taken != given) {
+      throw Napi::Error::New(env, type + " takes " + std::to_string(taken) + " inputs, not " + std::to_string(given));
+    }
+    return lengths;
   }
 
   static size_t ListLength(const InputArg& arg, const Napi::Array& attrs, size_t remaining) {
@@ -264,7 +283,7 @@ class Graph : public Napi::ObjectWrap<Graph> {
       const auto attr = attrs.Get(i).As<Napi::Object>();
       if (attr.Get("name").ToString().Utf8Value() == arg.number_attr) return attr.Get("value").ToNumber().Uint32Value();
     }
-    return remaining;  // the only list of the op takes what the single inputs leave
+    return remaining;
   }
 
   const std::vector<InputArg>& Inputs(Napi::Env env, const std::string& type) {

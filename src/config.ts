@@ -1,63 +1,28 @@
-/** `npm run config -- <overrides>`: prints the composed config. `--resolve` follows interpolations, `--json` prints JSON. */
-import { pathToFileURL } from "node:url";
-import { asMusicGenConfig, composeTrainConfig } from "./config/index.ts";
+/** `npm run config -- <overrides>`: prints the config that `train` would have, or how it is made. Hydra's flags. */
+import { INSPECTION_FLAGS, parseCommandLine } from "./config/command-line.ts";
 import { UserError } from "./errors.ts";
-import { trainSignature } from "./xp/signature.ts";
-
-const USAGE = `usage: npm run config -- [options] [key=value ...]
-  --resolve          show values instead of \${...}
-  --json             JSON instead of YAML
-  --check            also check the values against the schema
-  --sig              print only the run's signature
-  --config-dir DIR   look for groups and options in DIR as well`;
-
-interface CommandLine {
-  flags: Set<string>;
-  searchPath: string[];
-  overrides: string[];
-}
+import { printText } from "./log/print.ts";
 
 /** Runs the command; returns the process's exit code. */
 export async function main(argv: string[]): Promise<number> {
-  try {
-    const { flags, searchPath, overrides } = parseArguments(argv);
-    if (flags.has("--help")) {
-      console.log(USAGE);
-      return 0;
-    }
-    if (flags.has("--sig")) {
-      console.log(trainSignature(overrides, { searchPath }).sig);
-      return 0;
-    }
-    const config = composeTrainConfig(overrides, { searchPath });
-    if (flags.has("--check")) asMusicGenConfig(config);
-    const resolve = flags.has("--resolve");
-    process.stdout.write(
-      flags.has("--json") ? `${config.toJson({ resolve })}\n` : config.toYaml({ resolve }),
-    );
+  const line = parseCommandLine(argv, INSPECTION_FLAGS);
+  if (line.flags.has("--help")) {
+    const { helpText } = await import("./config/help.ts");
+    await printText(helpText("config", line.options));
     return 0;
-  } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    console.error(error.message);
-    return 1;
   }
-}
-
-function parseArguments(argv: string[]): CommandLine {
-  const line: CommandLine = { flags: new Set(), searchPath: [], overrides: [] };
-  const rest = [...argv];
-  for (let arg = rest.shift(); arg !== undefined; arg = rest.shift()) {
-    if (arg === "--config-dir") {
-      const directory = rest.shift();
-      if (directory === undefined) throw new UserError(`--config-dir needs a directory\n${USAGE}`);
-      line.searchPath.push(directory);
-    } else if (["--resolve", "--json", "--check", "--sig", "--help"].includes(arg)) line.flags.add(arg);
-    else if (arg.startsWith("-")) throw new UserError(`unknown option '${arg}'\n${USAGE}`);
-    else line.overrides.push(arg);
+  if (line.flags.has("--sig")) {
+    if (line.cfg || line.info)
+      throw new UserError("--sig prints the signature alone: leave --cfg and --info out");
+    const { trainSignature } = await import("./xp/signature.ts");
+    await printText(`${trainSignature(line.overrides, line.options).sig}\n`);
+    return 0;
   }
-  return line;
-}
-
-if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  process.exitCode = await main(process.argv.slice(2));
+  if (line.flags.has("--check")) {
+    const { asMusicGenConfig, composeTrainConfig } = await import("./config/index.ts");
+    asMusicGenConfig(composeTrainConfig(line.overrides, line.options));
+  }
+  const { configView } = await import("./config/views.ts");
+  await printText(configView(line.info ? line : { ...line, cfg: line.cfg ?? "job" }));
+  return 0;
 }

@@ -2,3 +2,6 @@
 export class UserError extends Error {
   override name = "UserError";
 }
+
+/** The weights are no longer finite: what is in memory must not replace a checkpoint. */
+export class DivergedError extends UserError {}

@@ -4,11 +4,11 @@
 import { existsSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { composeTrainConfig, PROJECT_ROOT } from "./config/index.ts";
-import { normalizeAudio, peak, rms } from "./data/audio/normalize.ts";
+import { levelOptions, normalizeAudio, peak, rms } from "./data/audio/normalize.ts";
 import { writeWav } from "./data/audio/write_wav.ts";
 import { UserError } from "./errors.ts";
 import { terminal } from "./log/live_line.ts";
-import { configureRuntime } from "./runtime/options.ts";
+import { configureRuntime, type RuntimeOptions } from "./runtime/options.ts";
 import { resolveDoraDir } from "./xp/folder.ts";
 
 const help = `usage: npm run generate -- "a description" ["another description" …] [key=value | --key value …]
@@ -63,6 +63,21 @@ const aliases: Record<string, keyof Options> = { temp: "temperature", output: "o
 const texts = new Set(["model", "out", "strategy", "device", "jit"]);
 const switches = new Set(["use_sampling", "two_step_cfg"]);
 
+const choices: Record<string, string[]> = {
+  strategy: ["loudness", "peak", "clip", "rms"],
+  device: ["cuda", "cpu"],
+  jit: ["auto", "none", "graph", "xla"],
+};
+
+const ranges: Record<string, { min?: number; max?: number; whole?: boolean }> = {
+  seed: { whole: true, max: 2 ** 31 - 1 },
+  top_k: { whole: true },
+  top_p: { max: 1 },
+  cfg_coef: { min: Number.NEGATIVE_INFINITY },
+  duration: { min: 0.01 },
+  extend_stride: { min: 0.01 },
+};
+
 export async function main(argv: string[]): Promise<number> {
   if (argv.includes("--help") || argv.includes("-h")) {
     process.stdout.write(help);
@@ -70,7 +85,10 @@ export async function main(argv: string[]): Promise<number> {
   }
   const { descriptions, options } = parseArguments(argv);
   const prompts = descriptions.length > 0 ? descriptions : [null];
-  configureRuntime({ device: options.device as "cpu" | "cuda", jit: options.jit as "auto" });
+  configureRuntime({
+    device: options.device as RuntimeOptions["device"],
+    jit: options.jit as RuntimeOptions["jit"],
+  });
   const doraDir = resolveDoraDir(composeTrainConfig([]));
   const [{ resolveCheckpoint }, { loadMusicGen }] = await Promise.all([
     import("./solvers/resolve.ts"),
@@ -82,7 +100,7 @@ export async function main(argv: string[]): Promise<number> {
   if (descriptions.length === 0) process.stderr.write("no description given: generating without one\n");
 
   const { lm } = cfg.generate;
-  const duration = options.duration ?? cfg.dataset.segment_duration ?? 10;
+  const duration = options.duration ?? musicgen.maxDuration;
   const began = performance.now();
   const { audio, sampleRate } = await musicgen.generate(prompts, {
     duration,
@@ -102,11 +120,12 @@ export async function main(argv: string[]): Promise<number> {
   });
   terminal.clear();
   const seconds = (performance.now() - began) / 1000;
-  const strategy = options.strategy ?? cfg.generate.audio.strategy;
-  const loudnessHeadroomDb =
-    (cfg.generate.audio as { loudness_headroom_db?: number }).loudness_headroom_db ?? 14;
+  const levels = levelOptions({
+    ...cfg.generate.audio,
+    ...(options.strategy ? { strategy: options.strategy } : {}),
+  });
   for (const [index, samples] of audio.entries()) {
-    const normalized = normalizeAudio(samples, sampleRate, { strategy, loudnessHeadroomDb } as never);
+    const normalized = normalizeAudio(samples, sampleRate, levels);
     const file = outputPath(options.out, prompts[index], index, prompts.length, options.seed);
     writeWav(file, { samples: normalized, sampleRate });
     const level = `peak ${decibel(peak(normalized))}, RMS ${decibel(rms(normalized))} dBFS`;
@@ -149,15 +168,21 @@ function setOption(options: Options, name: string, value: string | undefined): v
 }
 
 function parseValue(key: string, value: string): string | number | boolean {
+  const allowed = choices[key];
+  if (allowed && !allowed.includes(value)) throw new UserError(`${key}=${value}: use ${allowed.join(", ")}`);
   if (texts.has(key)) return value;
   if (switches.has(key)) {
     if (/^(true|false)$/i.test(value)) return value.toLowerCase() === "true";
     throw new UserError(`${key}=${value}: use true or false`);
   }
   const number = Number(value);
-  if (value.trim() === "" || !Number.isFinite(number) || (number < 0 && key !== "cfg_coef"))
+  if (value.trim() === "" || !Number.isFinite(number))
     throw new UserError(`${key}=${value}: a number is needed`);
-  if (key === "duration" && number <= 0) throw new UserError(`duration=${value}: it must be above 0`);
+  const { min = 0, max = Number.POSITIVE_INFINITY, whole = false } = ranges[key] ?? {};
+  if (number < min || number > max || (whole && !Number.isInteger(number))) {
+    const range = max < Number.POSITIVE_INFINITY ? `from ${min} to ${max}` : `of at least ${min}`;
+    throw new UserError(`${key}=${value}: ${whole ? "a whole number" : "a number"} ${range} is needed`);
+  }
   return number;
 }
 

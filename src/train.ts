@@ -1,94 +1,39 @@
-/** `npm run train -- <overrides>`: composes the config, opens the experiment, trains it from where it stopped. */
-import { execFileSync } from "node:child_process";
-import { join } from "node:path";
-import { asMusicGenConfig, composeTrainConfig, type MusicGenConfig, PROJECT_ROOT } from "./config/index.ts";
-import { ensureExampleData } from "./data/example/ensure.ts";
-import { terminal } from "./log/live_line.ts";
-import { createLogger, type Logger } from "./log/logger.ts";
-import { configureRuntime } from "./runtime/options.ts";
-import type { Stage } from "./solvers/solver.ts";
-import { openExperiment, resolveDoraDir } from "./xp/folder.ts";
-import { trainSignature } from "./xp/signature.ts";
+/** `npm run train -- <overrides>`: trains an experiment, or shows what the command line means, or tries several of them. */
+import { type CommandLine, parseCommandLine, TRAINING_FLAGS } from "./config/command-line.ts";
+import { printText } from "./log/print.ts";
 
-/** Exit code after a signal: the run is incomplete, and a scheduler should start it again. */
-const interruptedCode = { SIGINT: 130, SIGTERM: 143, SIGUSR1: 138 } as Record<string, number>;
-
+/** Runs the command; returns the process's exit code. TensorFlow is loaded only to train. */
 export async function main(argv: string[]): Promise<number> {
-  process.chdir(PROJECT_ROOT); // manifests have paths relative to the project
-  const overrides = argv.map((argument) => argument.replace(/^--(?=[\w+~])/, ""));
-  const config = composeTrainConfig(overrides);
-  const cfg = asMusicGenConfig(config);
-  const signature = trainSignature(overrides);
-  const experiment = openExperiment(resolveDoraDir(config), signature);
-  const log = createLogger({
-    name: "train",
-    level: cfg.logging.level,
-    file: experiment.path(`${cfg.execute_only ?? "solver"}.log.0`),
-  });
-  log.info(`experiment ${signature.sig} (${signature.argv.join(" ")}) in ${experiment.dir}`);
-  try {
-    await makeExampleData(cfg, log);
-    configureRuntime({ device: cfg.device as "cpu" | "cuda", jit: cfg.jit ?? "auto" });
-    // TensorFlow is loaded by these imports, after its options are known.
-    const [{ isGpu }, { buildSolver }] = await Promise.all([
-      import("./runtime/index.ts"),
-      import("./solvers/index.ts"),
-    ]);
-    if (cfg.device === "cuda" && !isGpu) log.info("no GPU found: training on the CPU");
-    const solver = await buildSolver(cfg, {
-      signature: signature.sig,
-      argv: signature.argv,
-      folder: experiment.dir,
-      doraDir: resolveDoraDir(config),
-      configYaml: config.toYaml({ resolve: false }),
-      gitCommit: gitCommit(),
-      log,
-      writeHistory: (history) => experiment.writeHistory(history),
-    });
-    try {
-      if (cfg.show) log.info(`model:\n${solver.show()}`);
-      else if (cfg.execute_only) await solver.runStage(cfg.execute_only as Stage);
-      else await solver.train();
-    } finally {
-      await solver.close();
-    }
-    if (!cfg.show)
-      log.info(
-        `checkpoint: ${join(experiment.dir, "checkpoint.safetensors")}; now: npm run generate -- "a description"`,
-      );
+  const line = parseCommandLine(argv, TRAINING_FLAGS);
+  if (line.flags.has("--help")) {
+    const { helpText } = await import("./config/help.ts");
+    await printText(helpText("train", line.options));
     return 0;
-  } catch (error) {
-    const { name, signal } = error as { name?: string; signal?: string };
-    if (name !== "Interrupted") throw error;
-    log.warn(`stopped by ${signal}; run the same command to go on`);
-    return interruptedCode[signal!] ?? 1;
-  } finally {
-    terminal.clear();
-    experiment.close();
-    log.close();
   }
+  if (line.from !== undefined) await prependArguments(line, line.from);
+  if (line.cfg || line.info) {
+    const { configView } = await import("./config/views.ts");
+    await printText(configView(line));
+    return 0;
+  }
+  if (line.flags.has("--multirun")) {
+    const { runMultirun } = await import("./xp/multirun.ts");
+    return await runMultirun(line);
+  }
+  if (line.flags.has("--clear")) {
+    const { clearExperiment } = await import("./xp/remove.ts");
+    if (!(await clearExperiment(line.overrides, line.options, { yes: line.flags.has("--yes") }))) return 1;
+  }
+  const { trainExperiment } = await import("./train/experiment.ts");
+  return await trainExperiment(line.overrides, line.options, argv);
 }
 
-/** The example data set is made on first use, when the config points at it. */
-async function makeExampleData({ datasource }: MusicGenConfig, log: Logger): Promise<void> {
-  const sources = [datasource.train, datasource.valid, datasource.evaluate, datasource.generate];
-  if (!sources.some((source) => source?.startsWith("egs/example"))) return;
-  const { created } = await ensureExampleData({
-    root: PROJECT_ROOT,
-    onProgress: (done, total) => terminal.update(`making the example data set: ${done}/${total} clips`),
-  });
-  terminal.clear();
-  if (created) log.info("made the example data set in egs/example");
-}
-
-function gitCommit(): string | null {
-  try {
-    const git = (...args: string[]) =>
-      execFileSync("git", args, { cwd: PROJECT_ROOT, stdio: ["ignore", "pipe", "ignore"] })
-        .toString()
-        .trim();
-    return git("rev-parse", "HEAD") + (git("status", "--porcelain") === "" ? "" : "-dirty");
-  } catch {
-    return null; // no git, or not a clone
-  }
+/** `-f SIG`: the command line of that experiment, then what was given, which wins. */
+async function prependArguments(line: CommandLine, sig: string): Promise<void> {
+  const [{ findExperiment, resolveDoraDir }, { composeTrainConfig }] = await Promise.all([
+    import("./xp/folder.ts"),
+    import("./config/train-config.ts"),
+  ]);
+  const doraDir = resolveDoraDir(composeTrainConfig([]));
+  line.overrides = [...findExperiment(doraDir, sig).argv, ...line.overrides];
 }

@@ -46,10 +46,14 @@ export function composeFrom(
   if (options.base !== undefined) mergeFile(root, repository, { configPath: options.base, package: "" });
   for (const item of result.defaults) mergeFile(root, repository, item);
   for (const override of result.valueOverrides) applyOverride(root, override);
+  const hydra = root.get("hydra") as MappingNode;
   root.delete("hydra");
   return new ComposedConfig(root, {
     choices: result.choices,
     defaults: result.defaults,
+    tree: result.tree,
+    hydra,
+    searchPath: repository.directories,
     overrides: overrides.map((override) => override.input),
   });
 }
@@ -84,9 +88,8 @@ export function applyOverrides(config: ComposedConfig, overrides: string[]): Com
     applyOverride(root, override);
   }
   return new ComposedConfig(root, {
-    choices: config.choices,
-    defaults: config.defaults,
-    overrides: [...config.overrides, ...overrides],
+    ...config.composition,
+    overrides: [...config.composition.overrides, ...overrides],
   });
 }
 

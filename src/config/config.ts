@@ -1,6 +1,6 @@
 /** A composed config: reading values by dotted key, and output as plain object, YAML or JSON. */
 import { UserError } from "../errors.ts";
-import type { ResultDefault } from "./defaults-list.ts";
+import type { DefaultsTree, ResultDefault } from "./defaults-list.ts";
 import { dumpYaml } from "./dump-yaml.ts";
 import { pythonJson } from "./json.ts";
 import { parseKeyPath } from "./key-path.ts";
@@ -31,24 +31,38 @@ export interface OutputOptions {
 
 /** How the config came about. */
 export interface Composition {
-  choices?: Map<string, string | null>;
-  defaults?: ResultDefault[];
-  overrides?: string[];
+  /** The chosen option of each group, keyed `group` or `group@package`. */
+  choices: Map<string, string | null>;
+  /** The files in merge order. */
+  defaults: ResultDefault[];
+  overrides: string[];
+  /** The defaults list as a tree. */
+  tree?: DefaultsTree;
+  /** Hydra's own node, which is no part of the config. */
+  hydra?: MappingNode;
+  /** The directories searched, first to last. */
+  searchPath: string[];
 }
 
 export class ComposedConfig {
   readonly root: Container;
-  /** The chosen option of each group, keyed `group` or `group@package`. */
-  readonly choices: Map<string, string | null>;
-  /** The files in merge order. */
-  readonly defaults: ResultDefault[];
-  readonly overrides: string[];
+  readonly composition: Composition;
 
-  constructor(root: Container, composition: Composition = {}) {
+  constructor(root: Container, composition: Partial<Composition> = {}) {
     this.root = root;
-    this.choices = composition.choices ?? new Map();
-    this.defaults = composition.defaults ?? [];
-    this.overrides = composition.overrides ?? [];
+    this.composition = { choices: new Map(), defaults: [], overrides: [], searchPath: [], ...composition };
+  }
+
+  get choices(): Map<string, string | null> {
+    return this.composition.choices;
+  }
+
+  get defaults(): ResultDefault[] {
+    return this.composition.defaults;
+  }
+
+  get overrides(): string[] {
+    return this.composition.overrides;
   }
 
   /**
@@ -107,7 +121,7 @@ export class ComposedConfig {
   merged(values: Record<string, unknown>): ComposedConfig {
     const root = cloneNode(this.root);
     mergeInto(root, nodeOf(values) as Container);
-    return new ComposedConfig(root, this);
+    return new ComposedConfig(root, this.composition);
   }
 
   #output(options: OutputOptions): ConfigNode {

@@ -20,6 +20,15 @@ export interface ResultDefault {
   package: string;
   /** Is this the file's own content within its defaults list (`_self_`)? */
   isSelf: boolean;
+  /** The file whose defaults list names it; undefined for the primary config. */
+  parent: string | undefined;
+}
+
+/** The defaults list as a tree, for people: what names what. */
+export interface DefaultsTree {
+  /** `group: option`, the path of a file, or `_self_`. */
+  label: string;
+  children: DefaultsTree[];
 }
 
 export interface DefaultsResult {
@@ -29,6 +38,7 @@ export interface DefaultsResult {
   choices: Map<string, string | null>;
   /** The overrides that set values rather than choose options. */
   valueOverrides: Override[];
+  tree: DefaultsTree;
 }
 
 /** Stands for the primary config where there is none. */
@@ -47,9 +57,14 @@ export function buildDefaultsList(
   const builder = new TreeBuilder(repository, choices);
   const root = builder.root(configName);
   const defaults: ResultDefault[] = [];
-  builder.flatten(root, defaults, new Set());
+  builder.flatten(root, undefined, defaults, new Set());
   choices.check();
-  return { defaults, choices: choices.known, valueOverrides: choices.valueOverrides };
+  return {
+    defaults,
+    choices: choices.known,
+    valueOverrides: choices.valueOverrides,
+    tree: builder.outline(root),
+  };
 }
 
 /** A file with the items of its defaults list. Without `children` it has no list: only its content counts. */
@@ -74,14 +89,19 @@ class TreeBuilder {
   }
 
   /** Appends the files of a tree in merge order. */
-  flatten(node: TreeNode, out: ResultDefault[], keys: Set<string>): void {
+  flatten(node: TreeNode, parent: string | undefined, out: ResultDefault[], keys: Set<string>): void {
     const { item } = node;
     const version = this.repository.version;
     if (node.children) {
       for (const child of node.children) {
         if (child.item.kind === "self") {
-          out.push({ configPath: item.configPath, package: item.finalPackage(version), isSelf: true });
-        } else this.flatten(child, out, keys);
+          out.push({
+            configPath: item.configPath,
+            package: item.finalPackage(version),
+            isSelf: true,
+            parent,
+          });
+        } else this.flatten(child, item.configPath, out, keys);
       }
       return;
     }
@@ -91,7 +111,17 @@ class TreeBuilder {
       if (keys.has(key)) throw new UserError(`group '${key}' appears more than once in the defaults list`);
       keys.add(key);
     }
-    out.push({ configPath: item.configPath, package: item.finalPackage(version), isSelf: false });
+    out.push({ configPath: item.configPath, package: item.finalPackage(version), isSelf: false, parent });
+  }
+
+  /** The same tree, for people. */
+  outline({ item, children }: TreeNode): DefaultsTree {
+    let label = item.kind === "self" ? "_self_" : item.configPath;
+    if (item.kind === "group") label = `${item.overrideKey(this.repository.version)}: ${item.name ?? "null"}`;
+    return {
+      label: item.deleted ? `${label} (left out)` : label,
+      children: (children ?? []).map((child) => this.outline(child)),
+    };
   }
 
   #grow(

@@ -64,12 +64,13 @@ export function overrideText(parsed: Parsed): string {
     return `{${[...parsed].map(([key, value]) => `${overrideText(key)}:${overrideText(value)}`).join(",")}}`;
   }
   if (parsed === null) return "null";
-  if (typeof parsed === "boolean") return String(parsed);
+  // As Hydra writes them.
+  if (typeof parsed === "boolean") return parsed ? "True" : "False";
   if (typeof parsed === "number") return floatRepr(parsed);
   if (typeof parsed === "string") return escapeWord(parsed);
   return String(parsed);
 }
 
 function escapeWord(text: string): string {
-  return text.replace(/\\(?=[\\()[\]{}:=, \t])|[()[\]{}=,]|^[ \t]|[ \t]$/g, (c) => `\\${c}`);
+  return text.replace(/[\\()[\]{}:=, \t]/g, (c) => `\\${c}`);
 }

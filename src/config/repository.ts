@@ -19,6 +19,8 @@ export interface LoadedConfig {
   package: string | undefined;
 }
 
+/** Larger files are not even read. */
+const MAX_FILE_BYTES = 10_000_000;
 /** Headers are looked for in this many characters at the start of a file. */
 const HEADER_CHARACTERS = 512;
 
@@ -98,8 +100,12 @@ export class ConfigRepository {
       const file = path.join(directory, name);
       let text: string;
       try {
+        const { size } = fs.statSync(file);
+        if (size > MAX_FILE_BYTES)
+          throw new UserError(`${file} has ${size} bytes: a config file may have at most ${MAX_FILE_BYTES}`);
         text = fs.readFileSync(file, "utf8");
       } catch (error) {
+        if (error instanceof UserError) throw error;
         const code = (error as NodeJS.ErrnoException).code;
         if (code === "ENOENT" || code === "ENOTDIR" || code === "EISDIR" || code === "EINVAL") continue;
         throw new UserError(`cannot read ${file}: ${(error as Error).message}`);

@@ -35,12 +35,20 @@ export class NotAContainerError extends UserError {}
 export class InterpolationError extends UserError {}
 
 const resolving = new Set<ValueNode>();
+/** Interpolations followed for the value being read: a few lines that double each other could ask for 2^40 of them. */
+let followed = 0;
+const MAX_FOLLOWED = 200_000;
+/** Values in one copy of a config, for the same reason. */
+const MAX_COPIED = 500_000;
 
 /** The value of a node: interpolations are followed, containers are returned as they are. */
 export function resolveNode(node: ConfigNode): Value {
   if (!(node instanceof ValueNode)) return node;
   if (!node.isInterpolation) return node.value;
   if (resolving.has(node)) throw new InterpolationError(`${place(node)}: '${node.value}' refers to itself`);
+  if (resolving.size === 0) followed = 0;
+  if (++followed > MAX_FOLLOWED)
+    throw new InterpolationError(`${place(node)}: more than ${MAX_FOLLOWED} interpolations for one value`);
   resolving.add(node);
   try {
     return evaluateText(parseText(node.value as string), node);
@@ -225,12 +233,15 @@ class Copier {
   readonly options: CopyOptions;
   /** Containers being copied: meeting one again inside itself would never end. */
   readonly open = new Set<Container>();
+  copied = 0;
 
   constructor(options: CopyOptions) {
     this.options = options;
   }
 
   copyNode(node: ConfigNode): ConfigNode {
+    if (++this.copied > MAX_COPIED)
+      throw new InterpolationError(`${place(node)}: more than ${MAX_COPIED} values, interpolations followed`);
     if (node instanceof ValueNode && node.isMissing) {
       if (this.options.throwOnMissing) throw missingValue(node);
       return withSource(new ValueNode(MISSING), node);

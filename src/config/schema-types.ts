@@ -16,6 +16,8 @@ export interface Schema<T> {
   readonly description?: string;
   /** May the key be absent? */
   readonly optional?: boolean;
+  /** All allowed values, where they can be listed: for help and completion. */
+  readonly values?: readonly string[];
   /** For objects: the known keys. */
   readonly fields?: Record<string, Schema<unknown>>;
   check(value: unknown, path: string, problems: Problem[]): void;
@@ -45,7 +47,10 @@ export function float(range: Range = {}): Schema<number> {
 }
 
 export function bool(): Schema<boolean> {
-  return leaf("true or false", (value) => typeof value === "boolean");
+  return {
+    ...leaf<boolean>("true or false", (value) => typeof value === "boolean"),
+    values: ["true", "false"],
+  };
 }
 
 export function string(): Schema<string> {
@@ -53,7 +58,10 @@ export function string(): Schema<string> {
 }
 
 export function oneOf<const V extends string>(...values: V[]): Schema<V> {
-  return leaf(`one of ${values.join(", ")}`, (value) => (values as unknown[]).includes(value));
+  return {
+    ...leaf<V>(`one of ${values.join(", ")}`, (value) => (values as unknown[]).includes(value)),
+    values,
+  };
 }
 
 /** Anything; for parts that belong to others. */
@@ -65,6 +73,7 @@ export function nullable<T>(inner: Schema<T>): Schema<T | null> {
   return {
     ...inner,
     expects: `${inner.expects}, or null`,
+    values: inner.values && [...inner.values, "null"],
     check(value, path, problems) {
       if (value !== null) inner.check(value, path, problems);
     },

@@ -19,6 +19,8 @@ export const DEFAULT_SOLVER = "solver=musicgen/tiny";
 
 export interface TrainConfigOptions {
   configDir?: string;
+  /** Another primary config than `config`. */
+  configName?: string;
   /** More directories with groups and options of the user's own. */
   searchPath?: string[];
 }
@@ -33,9 +35,10 @@ export function composeTrainConfig(argv: string[], options: TrainConfigOptions =
   provideUserVariable();
   return composeConfig({
     configDir: options.configDir ?? CONFIG_DIR,
+    configName: options.configName,
     searchPath: options.searchPath,
     base: RUNTIME_BASE,
-    overrides: trainArgv(argv),
+    overrides: options.configName === undefined ? trainArgv(argv) : argv,
   });
 }
 

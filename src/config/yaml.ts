@@ -29,6 +29,8 @@ import { plainScalar, scalarOfTag } from "./yaml-scalar.ts";
 const MAX_BYTES = 2_000_000;
 /** Limit on values after expanding aliases, against "billion laughs" files. */
 const MAX_VALUES = 200_000;
+/** Every walk over a tree is a recursion. */
+const MAX_DEPTH = 500;
 const CORE_TAG = "tag:yaml.org,2002:";
 
 /**
@@ -62,9 +64,9 @@ export function loadYamlValue(text: string, file = "<config>"): ConfigNode {
   const error = document.errors.find(({ message }) => !message.startsWith("Comments must be separated"));
   if (error) {
     const { line, col } = lines.linePos(error.pos[0]);
-    throw new UserError(
-      `${file}:${line}:${col}: ${error.message.split("\n")[0]?.replace(/ at line .*$/, "")}`,
-    );
+    const problem = error.message.split("\n")[0]!.replace(/ at line .*$/, "");
+    const isDeep = problem.startsWith("Maximum call stack");
+    throw new UserError(`${file}:${line}:${col}: ${isDeep ? "nested too deeply" : problem}`);
   }
   const contents = document.contents as ParsedNode | null;
   if (text.includes("\t")) refuseTabs(text, contents, file, lines);
@@ -76,6 +78,7 @@ class Builder {
   readonly lines: LineCounter;
   readonly anchors = new Map<string, ConfigNode | null>();
   values = 0;
+  depth = 0;
 
   constructor(file: string, lines: LineCounter) {
     this.file = file;
@@ -84,6 +87,13 @@ class Builder {
 
   build(node: ParsedNode | null, inFlow: boolean): ConfigNode {
     if (++this.values > MAX_VALUES) throw new UserError(`${this.file}: too many values (aliases expanded)`);
+    if (++this.depth > MAX_DEPTH) throw this.error("nested too deeply", node);
+    const built = this.buildInside(node, inFlow);
+    this.depth--;
+    return built;
+  }
+
+  buildInside(node: ParsedNode | null, inFlow: boolean): ConfigNode {
     if (node === null) return new ValueNode(null);
     if (isAlias(node)) return this.alias(node.source, node);
     // An anchor is known while its own content is read, so that a self-reference is told from an unknown name.

@@ -1,8 +1,11 @@
-/** Answers conformance cases (Hydra, OmegaConf and Dora behaviour) through the public functions of src/config and src/xp. */
+/**
+ * Answers conformance cases (what Hydra, OmegaConf and Dora do) through the functions that the commands use. A case is a
+ * line of JSON: `kind` compose, override, interp or dora_sig, with the arguments of the original call.
+ */
 import path from "node:path";
-import { composeConfig } from "../../src/config/compose.ts";
-import { ComposedConfig, configFromYaml } from "../../src/config/config.ts";
-import { mergeInto, nodeOf, updateAt } from "../../src/config/merge.ts";
+import { composeConfig } from "../config/compose.ts";
+import { ComposedConfig, configFromYaml } from "../config/config.ts";
+import { mergeInto, nodeOf, updateAt } from "../config/merge.ts";
 import {
   type ConfigNode,
   type Container,
@@ -12,13 +15,14 @@ import {
   ListNode,
   MappingNode,
   ValueNode,
-} from "../../src/config/node.ts";
-import { overrideValue, parseOverride } from "../../src/config/override-grammar.ts";
-import { Quoted, Sweep } from "../../src/config/override-value.ts";
-import { requireNode, resolvedCopy, resolveNode, select, type Value } from "../../src/config/resolve.ts";
-import { loadYaml, loadYamlValue } from "../../src/config/yaml.ts";
-import { type LaunchArgument, launchArgv } from "../../src/xp/launch-argv.ts";
-import { experimentName, signature } from "../../src/xp/signature.ts";
+} from "../config/node.ts";
+import { overrideValue, parseOverride } from "../config/override-grammar.ts";
+import { Quoted, Sweep } from "../config/override-value.ts";
+import { requireNode, resolvedCopy, resolveNode, select, type Value } from "../config/resolve.ts";
+import { loadYaml, loadYamlValue } from "../config/yaml.ts";
+import { type LaunchArgument, launchArgv } from "../xp/launch-argv.ts";
+import { experimentName, signature } from "../xp/signature.ts";
+import { withTestResolvers } from "./resolvers.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: cases are JSON of many shapes
 export type Case = Record<string, any>;
@@ -30,14 +34,33 @@ export interface Answer {
   int_floats?: string[];
 }
 
+/** The environment in which every case was answered; `CONF_UNSET` is not set. */
+export const CASE_ENVIRONMENT = {
+  CONF_USER: "ada",
+  CONF_EMPTY: "",
+  CONF_NUM: "42",
+  CONF_FLOAT: "1.50",
+  CONF_LIST: "[1, 2, x]",
+  CONF_DICT: "{a: 1, b: [true, null]}",
+  CONF_BOOL: "true",
+  CONF_NULL: "null",
+  CONF_INTERP: "${n.a}",
+  CONF_DATASET: "cifar",
+  CONF_SPACE: " x ",
+  CONF_QUOTED: "'7'",
+};
+
 /** Answers one case, a line of JSON; `trees` is the folder that holds the config trees. */
 export function answer(line: string, trees: string): Answer {
   const c: Case = JSON.parse(line);
+  if (!Object.hasOwn(answers, c.kind))
+    return { id: c.id, expect_error: `UserError: unknown kind '${c.kind}'` };
   try {
     // JSON.parse would lose the difference between 2 and 2.0; the launch arguments need it.
     if (c.launch) c.launch = launchArguments(line);
     const encoder = new Encoder();
-    const expect = answers[c.kind as keyof typeof answers](c, encoder, trees);
+    const ask = () => answers[c.kind as keyof typeof answers](c, encoder, trees);
+    const expect = c.kind === "interp" ? withTestResolvers(ask) : ask();
     return { id: c.id, expect, int_floats: encoder.intFloats };
   } catch (error) {
     return { id: c.id, expect_error: `${(error as Error).name}: ${(error as Error).message.split("\n")[0]}` };
@@ -215,7 +238,11 @@ class Encoder {
       const object: Record<string, unknown> = {};
       for (const [key, item] of entries) {
         const pointer = (key as string).replaceAll("~", "~0").replaceAll("/", "~1");
-        object[key as string] = this.encode(item, `${at}/${pointer}`);
+        // defineProperty: a key called `__proto__` is data like any other.
+        Object.defineProperty(object, key as string, {
+          value: this.encode(item, `${at}/${pointer}`),
+          enumerable: true,
+        });
       }
       return object;
     }

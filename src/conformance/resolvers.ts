@@ -1,53 +1,57 @@
 /** The resolvers that conformance cases with `"resolvers": "test"` expect to be registered. */
-import {
-  type ConfigNode,
-  isContainer,
-  isNode,
-  ListNode,
-  MappingNode,
-  ValueNode,
-} from "../../src/config/node.ts";
-import { type Value, valueText } from "../../src/config/resolve.ts";
-import { registerResolver } from "../../src/config/resolvers.ts";
+import { type ConfigNode, isContainer, isNode, ListNode, MappingNode, ValueNode } from "../config/node.ts";
+import { type Value, valueText } from "../config/resolve.ts";
+import { registerResolver, unregisterResolver } from "../config/resolvers.ts";
 
-let registered = false;
+/** Runs `ask` with the test resolvers registered. Counters begin anew at each call. */
+export function withTestResolvers<T>(ask: () => T): T {
+  const names: string[] = [];
+  const register: typeof registerResolver = (name, resolve, options) => {
+    registerResolver(name, resolve, options);
+    names.push(name);
+  };
+  try {
+    registerAll(register);
+    return ask();
+  } finally {
+    for (const name of names) unregisterResolver(name);
+  }
+}
 
-export function registerTestResolvers(): void {
-  if (registered) return;
-  registered = true;
+function registerAll(register: typeof registerResolver): void {
   let counter = 0n;
-  registerResolver("echo", (args) => args);
-  registerResolver(
+  register("echo", (args) => args);
+  register(
     "id",
     exactly(1, ([a]) => a),
   );
-  registerResolver("add", (args) => args.map(requireNumber).reduce(plus, 0n));
-  registerResolver(
+  register("add", (args) => args.map(requireNumber).reduce(plus, 0n));
+  register(
     "mul",
     exactly(2, ([a, b]) => times(requireNumber(a), requireNumber(b))),
   );
-  registerResolver("cat", (args) => args.map(valueText).join(""));
-  registerResolver(
+  register("cat", (args) => args.map(valueText).join(""));
+  register(
     "up",
     exactly(1, ([s]) => requireString(s).toUpperCase()),
   );
-  registerResolver(
+  register(
     "typ",
     exactly(1, ([x]) => typeName(x)),
   );
-  registerResolver("nargs", (args) => BigInt(args.length));
-  registerResolver(
+  register("nargs", (args) => BigInt(args.length));
+  register(
     "ns.sub.f",
     between(0, 1, ([a]) => `ns:${valueText(a === undefined ? "dflt" : a)}`),
   );
-  registerResolver(
+  register(
     "opt",
     between(1, 2, ([a, b]) => `${valueText(a)}|${valueText(b === undefined ? "B" : b)}`),
   );
-  registerResolver("boom", () => {
+  register("boom", () => {
     throw new Error("boom!");
   });
-  registerResolver(
+  register(
     "mkdict",
     () =>
       new Map<string, Value>([
@@ -55,16 +59,14 @@ export function registerTestResolvers(): void {
         ["q", new Map([["r", "${x}"]])],
       ]),
   );
-  registerResolver("mklist", () => [1n, "${x}"]);
-  registerResolver("parentkeys", (_, { parent }) =>
+  register("mklist", () => [1n, "${x}"]);
+  register("parentkeys", (_, { parent }) =>
     parent instanceof MappingNode ? (parent.keys() as Value[]) : "list",
   );
-  registerResolver("rootkeys", (_, { root }) =>
-    root instanceof MappingNode ? (root.keys() as Value[]) : "list",
-  );
-  registerResolver("nodekey", (_, { node }) => node.path);
-  registerResolver("count", () => counter++);
-  registerResolver("cached", () => counter++, { useCache: true });
+  register("rootkeys", (_, { root }) => (root instanceof MappingNode ? (root.keys() as Value[]) : "list"));
+  register("nodekey", (_, { node }) => node.path);
+  register("count", () => counter++);
+  register("cached", () => counter++, { useCache: true });
 }
 
 function exactly(count: number, resolve: (args: Value[]) => Value): (args: Value[]) => Value {

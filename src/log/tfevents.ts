@@ -1,23 +1,60 @@
 /** TensorBoard's event files: records of serialized events, each with its length and two masked CRC32C checksums. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { BinaryWriter } from "@bufbuild/protobuf/wire";
 
+/**
+ * Scalars of a run for TensorBoard. A run that goes on starts a new file with its whole history and removes the old ones, so
+ * that no epoch appears twice.
+ */
+export class ScalarEvents {
+  private readonly file: string;
+
+  constructor(folder: string) {
+    mkdirSync(folder, { recursive: true });
+    for (const name of readdirSync(folder)) if (name.startsWith(prefix)) rmSync(join(folder, name));
+    this.file = newFile(folder);
+    writeFileSync(this.file, record(fileVersion()));
+  }
+
+  /** Adds values at a step (an epoch), tagged `<group>/<name>`. */
+  add(group: string, values: Record<string, number>, step: number): void {
+    const records = Object.entries(values).map(([name, value]) =>
+      record(
+        event((writer) => {
+          writer.tag(2, 0).int64(step); // Event.step
+          writer.tag(5, 2).fork(); // Event.summary, Summary.value
+          writer.tag(1, 2).fork().tag(1, 2).string(`${group}/${name}`).tag(2, 5).float(value).join().join();
+        }),
+      ),
+    );
+    appendFileSync(this.file, Buffer.concat(records));
+  }
+}
+
 /** Writes a graph for TensorBoard's graph page into `folder`; returns the file. `graphDef`: a serialized GraphDef. */
 export function writeGraphEvents(folder: string, graphDef: Uint8Array): string {
   mkdirSync(folder, { recursive: true });
-  const file = join(folder, `events.out.tfevents.${Math.floor(Date.now() / 1000)}.${hostname()}`);
-  const events = [
-    event((writer) => writer.tag(3, 2).string("brain.Event:2")), // Event.file_version
-    event((writer) => writer.tag(4, 2).bytes(graphDef)), // Event.graph_def
-  ];
+  const file = newFile(folder);
+  const events = [fileVersion(), event((writer) => writer.tag(4, 2).bytes(graphDef))]; // Event.graph_def
   writeFileSync(file, Buffer.concat(events.map(record)));
   return file;
 }
 
+const prefix = "events.out.tfevents.";
+
+function newFile(folder: string): string {
+  return join(folder, `${prefix}${Math.floor(Date.now() / 1000)}.${hostname()}`);
+}
+
+/** The first event of every file. */
+function fileVersion(): Uint8Array {
+  return event((writer) => writer.tag(3, 2).string("brain.Event:2"));
+}
+
 /** A serialized tensorflow.Event (event.proto): wall_time = 1, then what `fill` writes. */
-function event(fill: (writer: BinaryWriter) => void): Uint8Array {
+function event(fill: (writer: BinaryWriter) => unknown): Uint8Array {
   const writer = new BinaryWriter();
   writer.tag(1, 1).double(Date.now() / 1000);
   fill(writer);

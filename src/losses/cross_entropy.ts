@@ -12,6 +12,6 @@ export function crossEntropyPerCodebook(logits: Tensor, targets: Tensor, mask: T
   const shape = [batch, codebooks, steps];
   const weights = mask.rank === 3 ? mask : tf.tile(mask.expandDims(0), [batch, 1, 1]);
   const sums = tf.sum(tf.mul(losses.reshape(shape), weights), [0, 2]);
-  const perCodebook = tf.div(sums, tf.sum(weights, [0, 2])) as Tensor; // [K]
+  const perCodebook = tf.div(sums, tf.maximum(tf.sum(weights, [0, 2]), 1)) as Tensor; // [K]
   return { ce: tf.mean(perCodebook) as Tensor, perCodebook };
 }

@@ -40,11 +40,15 @@ export async function buildCompressionModel(cfg: MusicGenConfig): Promise<Compre
   return model;
 }
 
+/** Seconds of the segments that the model is trained on: longer audio is generated in windows of this. */
+export function trainedDuration(cfg: MusicGenConfig): number {
+  return cfg.dataset.segment_duration ?? 30;
+}
+
 /** Options of `transformer_lm` that exist in the config but not yet in the model. */
 function refuseUnbuilt(cfg: MusicGenConfig): void {
   const options = cfg.transformer_lm;
   const unbuilt: [boolean, string][] = [
-    [cfg.lm_model !== "transformer_lm", `lm_model=${cfg.lm_model}`],
     [
       options.positional_embedding !== "sin",
       `transformer_lm.positional_embedding=${options.positional_embedding}`,

@@ -22,6 +22,8 @@ export interface MusicGenOptions extends SamplingOptions {
   extend_stride: number;
   /** Audio to continue from, float32 [B, C, T] at the codec's sample rate. */
   prompt?: { wav: Float32Array; shape: [number, number, number] } | null;
+  /** Leave the prompt out of what is returned. */
+  removePrompt?: boolean;
   onProgress?: (framesDone: number, framesTotal: number) => void;
 }
 
@@ -84,13 +86,14 @@ export class MusicGen {
     const conditions = this.conditionStreams(samples, settings);
     try {
       const prompt = settings.prompt ? this.encode(settings.prompt) : null;
-      const codes = await this.generateCodes(conditions, samples.length, total, prompt, settings);
-      return {
-        audio: this.decode(codes, samples.length, total),
-        sampleRate: this.codec.sampleRate,
-        codes,
-        frames: total,
-      };
+      let codes = await this.generateCodes(conditions, samples.length, total, prompt, settings);
+      let frames = total;
+      if (prompt && settings.removePrompt) {
+        codes = columns(codes, samples.length * this.lm.config.n_q, total, prompt.frames, total);
+        frames -= prompt.frames;
+      }
+      const audio = this.decode(codes, samples.length, frames);
+      return { audio, sampleRate: this.codec.sampleRate, codes, frames };
     } finally {
       tf.dispose(conditions.streams as never);
     }

@@ -1,5 +1,5 @@
 /**
- * Optimizers as updates of variables in place. `hyper(lr)` gives, on the host and in double precision, the numbers of the
+ * Optimizers as updates of variables in place. `nextHyper(lr)` gives, on the host and in double precision, the numbers of the
  * next update; `apply` uses them as tensors inside the jitted step.
  */
 import { UserError } from "../errors.ts";
@@ -22,7 +22,7 @@ export interface AdamConfig {
 
 export interface Optimizer {
   /** Numbers that the next update needs, by name. Counts the update. */
-  hyper(lr: number): Record<string, number>;
+  nextHyper(lr: number): Record<string, number>;
   /** Whether an update at this rate changes anything (D-Adaptation skips updates at rate 0). */
   changes(lr: number): boolean;
   /** Updates the parameters; gradients in their order, null where there is none, each to be multiplied by `scale`. */
@@ -74,7 +74,7 @@ class Adam implements Optimizer {
    * Both bias corrections move into the rate and epsilon: m / (sqrt(v) + eps') * rate'. So does the rounding of 1 - beta,
    * which the kernel computes in float32 (1 - 0.999 is off by 1.3e-5 there): its m and v are ours times a constant.
    */
-  hyper(lr: number): Record<string, number> {
+  nextHyper(lr: number): Record<string, number> {
     const step = ++this.counters.updates;
     const [beta1, beta2] = this.config.betas;
     const [rounding1, rounding2] = [beta1, beta2].map((beta) => (1 - Math.fround(beta)) / (1 - beta));
@@ -158,7 +158,7 @@ class DAdaptAdam implements Optimizer {
     return lr > 0;
   }
 
-  hyper(lr: number): Record<string, number> {
+  nextHyper(lr: number): Record<string, number> {
     if (lr > 0) this.counters.updates++;
     return { lr };
   }

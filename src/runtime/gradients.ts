@@ -18,14 +18,18 @@ export function valueAndGradients<A extends Record<string, Tensor>>(
 ): LossAndGradients<A> {
   const values = variables.map((variable) => variable.value);
   let kept: A | undefined;
-  const bindAll = (index: number): Tensor => {
-    if (index < variables.length) return variables[index].withValue(values[index], () => bindAll(index + 1));
-    const { loss, aux } = f();
-    kept = aux;
-    for (const tensor of Object.values(aux)) tf.keep(tensor);
-    return loss;
+  const run = (): Tensor => {
+    const restore = variables.map((variable, index) => variable.bind(values[index]));
+    try {
+      const { loss, aux } = f();
+      kept = aux;
+      for (const tensor of Object.values(aux)) tf.keep(tensor);
+      return loss;
+    } finally {
+      for (const undo of restore) undo();
+    }
   };
-  const { value, grads } = tf.engine().gradients(() => bindAll(0), values, undefined, true);
+  const { value, grads } = tf.engine().gradients(run, values, undefined, true);
   const aux = Object.fromEntries(
     Object.entries(kept!).map(([key, tensor]) => {
       const copy = tf.clone(tensor);

@@ -1,7 +1,7 @@
 /** The runtime: TensorFlow under tfjs, jit, variables, precision, gradients, random draws. */
 export { type AutocastType, autocast, autocastType } from "./autocast.ts";
 export { valueAndGradients } from "./gradients.ts";
-export { inTurn, isTracing, type Jitted, jit } from "./jit.ts";
+export { inTurn, type Jitted, jit } from "./jit.ts";
 export { attr, runOp } from "./ops.ts";
 export { configureRuntime, type JitMode, runtimeOptions } from "./options.ts";
 export { TraceError } from "./recorder.ts";

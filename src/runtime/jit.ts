@@ -11,7 +11,7 @@ import { eagerBinding } from "./eager.ts";
 import { DataType } from "./native.ts";
 import { withBinding } from "./ops.ts";
 import { type JitMode, runtimeOptions } from "./options.ts";
-import { type OpRecord, Recorder, TraceError } from "./recorder.ts";
+import { firstId, type OpRecord, Recorder, TraceError } from "./recorder.ts";
 import { addon, backend, isGpu, realBinding, type Tensor, Tensor_, tf } from "./tensorflow.ts";
 import type { Variable } from "./variable.ts";
 
@@ -60,11 +60,6 @@ interface Trace {
 
 let current: Recorder | null = null;
 let functions = 0;
-
-/** True while a function is being traced: values of tensors can't be read. */
-export function isTracing(): boolean {
-  return current !== null;
-}
 
 /**
  * Runs `f` for each item, one after the other also in a graph: the ops of an item begin when the variables that the item
@@ -173,7 +168,7 @@ function trace(name: string, fn: (...args: never[]) => unknown, args: unknown[])
       tf.tidy(() => {
         const traced = mapTensors(args, (tensor) => {
           const metadata = recorder.argument(dtypeNumber(tensor), tensor.shape);
-          argumentIds.push(metadata.id & ~(1 << 29));
+          argumentIds.push(metadata.id - firstId);
           return backend.createOutputTensor(metadata);
         }) as never[];
         const outputs: Tensor[] = [];
@@ -271,13 +266,14 @@ function dtypeNumber(tensor: Tensor): number {
 }
 
 function describeTrace(name: string, trace: Trace): string {
-  const counts = new Map<string, { count: number; flops: number; bytes: number }>();
+  const counts = new Map<string, { count: number; flops: number; bytes: number; largest: number[] }>();
   for (const op of trace.ops) {
-    const entry = counts.get(op.type) ?? { count: 0, flops: 0, bytes: 0 };
+    const entry = counts.get(op.type) ?? { count: 0, flops: 0, bytes: 0, largest: [] };
     counts.set(op.type, {
       count: entry.count + 1,
       flops: entry.flops + op.flops,
       bytes: entry.bytes + op.bytes,
+      largest: [entry.largest, ...op.shapes].reduce((a, b) => (size(b) > size(a) ? b : a)),
     });
   }
   const rows = [...counts].sort((a, b) => b[1].flops - a[1].flops || b[1].count - a[1].count);
@@ -285,7 +281,7 @@ function describeTrace(name: string, trace: Trace): string {
   const bytes = rows.reduce((sum, [, row]) => sum + row.bytes, 0);
   const lines = rows.map(
     ([type, row]) =>
-      `  ${type.padEnd(40)} ${String(row.count).padStart(6)} ${si(row.flops, "FLOP").padStart(14)} ${si(row.bytes, "B").padStart(12)}`,
+      `  ${type.padEnd(36)} ${String(row.count).padStart(6)} ${si(row.flops, "FLOP").padStart(12)} ${si(row.bytes, "B").padStart(10)}  up to [${row.largest}]`,
   );
   const outputs = trace.outputs.map(({ shape }) => `[${shape}]`).join(" ") || "nothing";
   return [
@@ -293,6 +289,10 @@ function describeTrace(name: string, trace: Trace): string {
     `  ${trace.ops.length} ops, ${trace.variables.length} variables, ${trace.captured.length} captured tensors, ${si(flops, "FLOP")}, ${si(bytes, "B")} moved (estimates)`,
     ...lines,
   ].join("\n");
+}
+
+function size(shape: number[]): number {
+  return shape.length === 0 ? 0 : shape.reduce((a, b) => a * b, 1);
 }
 
 function si(value: number, unit: string): string {

@@ -4,6 +4,7 @@
  */
 import { autocastType, executeWithAutocast, type OpExecutor } from "./autocast.ts";
 import {
+  AttrType,
   type Binding,
   DataType,
   type NativeGraph,
@@ -15,7 +16,7 @@ import { addon, bindingWith, realBinding } from "./tensorflow.ts";
 import { type Variable, variableOfHandle } from "./variable.ts";
 
 /** Ids of recorded tensors start here; ids of the real binding count up from 0 and never reach it. */
-const firstId = 1 << 29;
+export const firstId = 1 << 29;
 
 /** A traced function did what a graph can't hold; the message names the op and the line that asked for it. */
 export class TraceError extends Error {
@@ -50,6 +51,8 @@ export class Recorder implements OpExecutor {
   private readonly name: string;
   private readonly types: number[] = [];
   private readonly shapes: (number[] | null)[] = [];
+  /** The op that made each tensor. */
+  private readonly origins: string[] = [];
   private readonly constants = new Map<number, { dtype: number; shape: number[]; values: TypedArray }>();
   private readonly graphIds = new Map<number, number>();
   private readonly casts = new Map<string, number>();
@@ -70,12 +73,15 @@ export class Recorder implements OpExecutor {
       },
       deleteTensor: (id) => {
         if (id >= firstId) return;
-        this.graphId(id, true);
+        this.constants.delete(id);
         realBinding.deleteTensor(id);
       },
       tensorDataSync: (id) => {
         if (id < firstId) return realBinding.tensorDataSync(id);
-        throw this.error("asks for the value of a tensor, which a graph does not have while it is traced");
+        const what = `${this.origins[id - firstId] ?? "an argument"} [${this.shapes[id - firstId]}]`;
+        throw this.error(
+          `asks for the value of a tensor (${what}), which a graph does not have while it is traced`,
+        );
       },
       executeOp: (name, attrs, inputs, outputs) => executeWithAutocast(this, name, attrs, inputs, outputs),
     });
@@ -142,7 +148,7 @@ export class Recorder implements OpExecutor {
   }
 
   /** The graph's id of a tensor: recorded, constant, or captured from outside. */
-  private graphId(id: number, onlyConstants = false): number {
+  private graphId(id: number): number {
     if (id >= firstId) return id - firstId;
     const known = this.graphIds.get(id);
     if (known !== undefined) return known;
@@ -152,8 +158,6 @@ export class Recorder implements OpExecutor {
       graphId = this.graph.constant(constant.dtype, constant.shape, constant.values);
       this.remember(graphId, constant.dtype, constant.shape);
       this.constants.delete(id);
-    } else if (onlyConstants) {
-      return -1;
     } else {
       const { dtype, shape } = describeRealTensor(id);
       graphId = this.graph.placeholder(`captured_${this.captured.length}`, dtype, shape);
@@ -181,7 +185,7 @@ export class Recorder implements OpExecutor {
     const dtype = variable.dtype === "int32" ? DataType.int32 : DataType.float;
     if (use.value === null) {
       const controls = use.update === null ? this.waitFor : [use.update, ...this.waitFor];
-      const attrs = [{ name: "dtype", type: 4, value: dtype }];
+      const attrs = [{ name: "dtype", type: AttrType.type, value: dtype }];
       const [read] = this.graph.addOp("ReadVariableOp", "", attrs, [use.placeholder], controls);
       this.graph.setShape(read.id, variable.shape);
       this.remember(read.id, dtype, variable.shape);
@@ -226,6 +230,7 @@ export class Recorder implements OpExecutor {
     }
     const shapes = results.map(({ shape }) => shape ?? []);
     const described = results.map(({ id, dtype, shape }) => this.remember(id, dtype, shape));
+    for (const { id } of results) this.origins[id] = name;
     this.ops.push({ type: name, shapes, ...this.cost(name, inputs, shapes) });
     return described;
   }
@@ -250,6 +255,11 @@ export class Recorder implements OpExecutor {
       flops = 2 * out * Math.sqrt((count(first) * count(second)) / (out * batch));
     } else if (name === "Conv2D") {
       flops = 2 * out * count(second.slice(0, 3));
+    } else if (name === "Conv2DBackpropInput") {
+      // each value of dy takes part as often as the filter [h, w, in, out] has weights per output channel
+      flops = 2 * count(this.shapes[inputs[2]] ?? []) * count(second.slice(0, 3));
+    } else if (name === "Conv2DBackpropFilter") {
+      flops = 2 * count(this.shapes[inputs[2]] ?? []) * count(outputs[0].slice(0, 3));
     }
     return { flops, bytes: read + out * 4 };
   }

@@ -44,15 +44,13 @@ export class Variable {
     return runOp("ReadVariableOp", [this], { dtype: attr.type(this.dtype) })[0];
   }
 
-  /** Runs `f` with `value` being `tensor`, so that gradients can be taken with respect to it. */
-  withValue<T>(tensor: Tensor, f: () => T): T {
+  /** Makes `value` be `tensor`, so that gradients can be taken with respect to it; call the result to undo it. */
+  bind(tensor: Tensor): () => void {
     const before = this.bound;
     this.bound = tensor;
-    try {
-      return f();
-    } finally {
+    return () => {
       this.bound = before;
-    }
+    };
   }
 
   /** Replaces the value by a tensor of the same shape. */

@@ -1,6 +1,6 @@
 /** The generate stage: audio for the descriptions of a data set's items, from nothing and as continuations of their begin. */
 import type { MusicGenConfig } from "../config/schema.ts";
-import { type NormalizeOptions, normalizeAudio } from "../data/audio/normalize.ts";
+import { levelOptions, normalizeAudio } from "../data/audio/normalize.ts";
 import type { Batch } from "../data/batch.ts";
 import type { ConditioningAttributes } from "../data/conditioning.ts";
 import type { MusicInfo } from "../data/music_dataset.ts";
@@ -21,7 +21,7 @@ export interface SampleRequest {
   onProgress: (framesDone: number, frames: number) => void;
 }
 
-/** Generates and writes the samples of one batch as `cfg.generate` asks; returns each run's seconds of work per second. */
+/** Generates and writes the samples of one batch as `cfg.generate` asks; returns each run's seconds of work per second of one sample. */
 export async function generateSamples(
   musicgen: MusicGen,
   cfg: MusicGenConfig,
@@ -59,10 +59,9 @@ export async function generateSamples(
     });
     realTimeFactors.push((performance.now() - began) / 1000 / duration);
     for (const [row, samples] of audio.entries()) {
-      const { strategy, loudness_headroom_db: loudnessHeadroomDb } = format;
       writeSample(folder, epoch, {
         index: index + row,
-        audio: normalizeAudio(samples, sampleRate, { strategy, loudnessHeadroomDb } as NormalizeOptions),
+        audio: normalizeAudio(samples, sampleRate, levelOptions(format)),
         sampleRate,
         conditions: Object.fromEntries(
           conditioners.map((name) => [name, attributes[row].text[name] ?? null]),

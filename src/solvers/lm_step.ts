@@ -105,7 +105,8 @@ export class LMStep {
       mask: patternMask,
     } = lm.predictions(codes, lm.conditionProvider.forward(conditions));
     const counted = mask === null ? patternMask : tf.mul(patternMask, lm.alongSteps(mask));
-    return crossEntropyPerCodebook(logits, targets, counted as Tensor);
+    const card = tf.scalar(lm.config.card - 1, "int32"); // a special token is no class; its positions don't count
+    return crossEntropyPerCodebook(logits, tf.minimum(targets, card), counted as Tensor);
   }
 }
 

@@ -1,5 +1,4 @@
 /** Trains MusicGen: a language model on the tokens of a frozen codec, conditioned on texts (arXiv 2306.05284). */
-import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { TensorSource } from "../checkpoint/safetensors.ts";
@@ -9,12 +8,12 @@ import { buildLoaders, type DataConfig, type Split } from "../data/build_loaders
 import type { ConditioningAttributes, JointEmbedCondition, WavCondition } from "../data/conditioning.ts";
 import type { DataLoader } from "../data/loader.ts";
 import { type MusicInfo, musicConditions } from "../data/music_dataset.ts";
-import { UserError } from "../errors.ts";
+import { DivergedError, UserError } from "../errors.ts";
 import { averager } from "../log/averager.ts";
 import { Formatter } from "../log/formatter.ts";
 import { terminal } from "../log/live_line.ts";
 import { StageProgress } from "../log/progress.ts";
-import { buildCompressionModel, buildLM } from "../models/builders.ts";
+import { buildCompressionModel, buildLM, trainedDuration } from "../models/builders.ts";
 import type { CompressionModel } from "../models/compression.ts";
 import { nullify } from "../models/conditioners/base.ts";
 import { AttributeDropout, ClassifierFreeGuidanceDropout } from "../models/conditioners/dropout.ts";
@@ -33,6 +32,7 @@ import { BestState } from "./best_state.ts";
 import { type CheckpointContent, openTrained } from "./checkpoint.ts";
 import { generateSamples } from "./generate_stage.ts";
 import { LMStep } from "./lm_step.ts";
+import { checkOptions } from "./musicgen_options.ts";
 import { resolveCheckpoint } from "./resolve.ts";
 import type { Run } from "./run.ts";
 import { Solver } from "./solver.ts";
@@ -55,16 +55,19 @@ export class MusicGenSolver extends Solver {
   private readonly cfgDropout: ClassifierFreeGuidanceDropout<WavCondition, JointEmbedCondition>;
   private readonly attributeDropout: AttributeDropout<WavCondition, JointEmbedCondition>;
   private readonly precision: AutocastType | null;
+  private readonly musicgen: MusicGen;
   private readonly step: LMStep;
   private readonly best: BestState;
   /** Whether the weights that were validated last are the best, and still there. */
   private bestIsNow = false;
   private updates = 0;
+  /** Splits of which it was said that not all samples are used. */
+  private readonly limited = new Set<Split>();
 
   /** Builds everything that the config describes; data first, because its errors are the most frequent. */
   static async build(cfg: MusicGenConfig, run: Run): Promise<MusicGenSolver> {
-    refuseUnbuilt(cfg);
     const { log } = run;
+    checkOptions(cfg, (message) => log.warn(message));
     const loaders = buildLoaders<MusicInfo>(
       cfg as unknown as DataConfig,
       ["train", "valid", "evaluate", "generate"],
@@ -73,9 +76,9 @@ export class MusicGenSolver extends Solver {
         warn: (message) => log.warn(message),
       },
     );
-    for (const split of ["train", "valid"] as const) {
-      if (!loaders[split] && cfg.execute_only === null)
-        throw new UserError(`datasource.${split} is null: training needs it`);
+    const needed = cfg.execute_only === null ? (["train", "valid"] as const) : [cfg.execute_only as Split];
+    for (const split of needed) {
+      if (!loaders[split]) throw new UserError(`datasource.${split} is null, but this run needs it`);
     }
     log.info(`loading the codec ${cfg.compression_model_checkpoint}`);
     const codec = await buildCompressionModel(cfg);
@@ -105,6 +108,7 @@ export class MusicGenSolver extends Solver {
     this.attributeDropout = new AttributeDropout(cfg.attribute_dropout as never, nullify);
     this.precision = this.choosePrecision();
     const { lm, optimizer, ema, precision } = this;
+    this.musicgen = new MusicGen(lm, this.codec, trainedDuration(cfg));
     this.step = new LMStep({ lm, optimizer, ema, precision, maxNorm: optim.max_norm ?? null });
     this.best = new BestState(this.parameters, precision);
     this.log.info(
@@ -113,8 +117,10 @@ export class MusicGenSolver extends Solver {
     );
   }
 
-  protected get updatesPerEpoch(): number {
-    return this.cfg.optim.updates_per_epoch ?? this.loaders.train!.length;
+  /** Updates of one train stage: what the config asks for, or fewer when the data set has no more. */
+  private get updatesPerEpoch(): number {
+    const available = this.loaders.train?.length ?? 0;
+    return Math.min(this.cfg.optim.updates_per_epoch ?? available, available);
   }
 
   protected async trainEpoch(
@@ -123,13 +129,15 @@ export class MusicGenSolver extends Solver {
     onStep: (metrics: Metrics) => Promise<void>,
   ): Promise<void> {
     const loader = this.loaders.train!;
-    const total = Math.min(this.updatesPerEpoch, loader.length) - start;
+    const total = this.updatesPerEpoch - start;
     const progress = this.progress("train", epoch, total, loader);
     let average = averager();
     let index = start;
     for await (const batch of progress.over(first(total, loader.batches(epoch, start)))) {
       const metrics = this.updateWith(batch, index++);
-      if (!Number.isFinite(metrics.ce)) throw this.diverged(epoch, index, metrics);
+      if (!Number.isFinite(metrics.ce) || !Number.isFinite(metrics.grad_norm)) {
+        throw this.diverged(epoch, index, metrics);
+      }
       if (progress.update(average(metrics))) average = averager();
       await onStep(metrics);
       await setImmediate(); // lets signals and the loader's messages in
@@ -142,12 +150,16 @@ export class MusicGenSolver extends Solver {
     const lr = this.schedule(this.updates);
     const moves = this.optimizer.changes(lr);
     const averages =
-      this.ema !== null && (index + 1) % (this.cfg.optim.ema.updates ?? this.updatesPerEpoch) === 0;
+      this.ema !== null &&
+      (index + 1) % Math.min(this.cfg.optim.ema.updates ?? this.updatesPerEpoch, this.updatesPerEpoch) === 0;
     const metrics = scoped(() => {
       const attributes = this.attributeDropout.apply(this.cfgDropout.apply(attributesOf(batch), true), true);
       const conditions = this.lm.conditionProvider.prepare(attributes, { training: true });
       const input = { ...this.tokens(batch), conditions };
-      const hyper = Object.entries(this.optimizer.hyper(lr)).map(([name, value]) => [name, tf.scalar(value)]);
+      const hyper = Object.entries(this.optimizer.nextHyper(lr)).map(([name, value]) => [
+        name,
+        tf.scalar(value),
+      ]);
       const emaWeight = averages ? tf.scalar(this.ema!.nextWeight()) : null;
       const update = { hyper: Object.fromEntries(hyper) as Record<string, Tensor>, emaWeight, moves };
       const result = this.step.train(input, update);
@@ -206,6 +218,8 @@ export class MusicGenSolver extends Solver {
       await setImmediate();
       check();
     }
+    const { ce } = mean.mean();
+    if (!Number.isFinite(ce)) throw this.diverged(epoch, this.updatesPerEpoch, { ce, grad_norm: Number.NaN });
     return mean.mean();
   }
 
@@ -214,19 +228,19 @@ export class MusicGenSolver extends Solver {
     const loader = this.loaders.generate;
     if (!loader) return {};
     const folder = join(this.run.folder, this.cfg.generate.path);
-    const musicgen = new MusicGen(this.lm, this.codec, this.cfg.dataset.segment_duration ?? 30);
     const batches = this.stageBatches("generate", loader);
     const progress = this.progress("generate", epoch, batches, loader);
     const mean = new MeanMetrics();
     let index = 0;
+    let written = 0;
     for await (const batch of progress.over(first(batches, loader.batches(0)))) {
-      const where = `Generate | Epoch ${epoch} | from sample ${index + 1} of ${batches * loader.options.batchSize}`;
+      const where = `Generate | Epoch ${epoch} | from sample ${index + 1}`;
       const onProgress = (done: number, frames: number) => {
         terminal.update(`${where} | frame ${done}/${frames}`);
         check();
       };
       const attributes = attributesOf(batch);
-      const factors = await generateSamples(musicgen, this.cfg, {
+      const factors = await generateSamples(this.musicgen, this.cfg, {
         batch,
         attributes,
         index,
@@ -235,11 +249,11 @@ export class MusicGenSolver extends Solver {
         onProgress,
       });
       for (const rtf of factors) mean.add({ rtf });
+      written += factors.length * batch.infos.length;
       index += batch.infos.length;
       progress.update(mean.mean());
     }
-    const count = readdirSync(join(folder, String(epoch))).filter((name) => name.endsWith(".wav")).length;
-    this.log.info(`${count} samples with their prompts: ${join(folder, String(epoch))}`);
+    if (written > 0) this.log.info(`${written} samples with their prompts: ${join(folder, String(epoch))}`);
     return mean.mean();
   }
 
@@ -343,16 +357,15 @@ export class MusicGenSolver extends Solver {
   private stageBatches(split: Split, loader: Loader): number {
     const limit = this.cfg.stage_samples ?? null;
     if (limit === null) return loader.length;
-    if (limit !== "auto" && !(Number.isInteger(limit) && (limit as number) > 0)) {
-      throw new UserError(`stage_samples=${limit}: use auto, a number of samples, or null`);
-    }
     const { batchSize } = loader.options;
     const trained = this.updatesPerEpoch * (this.loaders.train?.options.batchSize ?? batchSize);
-    const samples = limit === "auto" ? trained : (limit as number);
+    const samples = limit === "auto" ? trained || Number.POSITIVE_INFINITY : (limit as number);
     const batches = Math.min(loader.length, Math.max(1, Math.ceil(samples / batchSize)));
-    if (batches < loader.length) {
+    if (batches < loader.length && !this.limited.has(split)) {
+      this.limited.add(split);
+      const why = limit === "auto" ? "as many as an epoch trains on" : `stage_samples=${limit}`;
       this.log.info(
-        `${split}: ${batches * batchSize} of ${loader.length * batchSize} samples, as many as an epoch trains on (stage_samples=null takes all)`,
+        `${split}: ${batches} of ${loader.length} batches, ${why} (stage_samples=null takes all)`,
       );
     }
     return batches;
@@ -378,10 +391,11 @@ export class MusicGenSolver extends Solver {
     }
   }
 
-  private diverged(epoch: number, update: number, metrics: Metrics): UserError {
-    return new UserError(
-      `the loss became ${metrics.ce} at update ${update} of epoch ${epoch} (gradient norm ${metrics.grad_norm}, lr ${metrics.lr}): ` +
-        `the model probably diverged. The last checkpoint in ${this.run.folder} is from before; try a lower optim.lr or a smaller optim.max_norm.`,
+  private diverged(epoch: number, update: number, metrics: Metrics): DivergedError {
+    const checkpoint = epoch > 1 ? ` The checkpoint in ${this.run.folder} is from before.` : "";
+    return new DivergedError(
+      `after update ${update} of epoch ${epoch} the loss is ${metrics.ce} and the gradient norm ${metrics.grad_norm}: the model ` +
+        `diverged.${checkpoint} Try a lower optim.lr, a longer warm-up or a smaller optim.max_norm.`,
     );
   }
 }
@@ -405,22 +419,4 @@ async function* first<T>(
 
 function source(name: string, variable: Variable): TensorSource {
   return { name, dtype: "F32", shape: variable.shape, data: () => variable.read() };
-}
-
-/** Options that the config has and this solver does not. */
-function refuseUnbuilt(cfg: MusicGenConfig): void {
-  const unbuilt: [boolean, string][] = [
-    [cfg.cache.path !== null, "cache.path (a token cache)"],
-    [cfg.logging.log_wandb, "logging.log_wandb=true"],
-    [cfg.profiler.enabled, "profiler.enabled=true"],
-    ...["fad", "kld", "text_consistency", "chroma_cosine"].map((metric): [boolean, string] => [
-      (cfg.evaluate.metrics as Record<string, unknown>)[metric] === true,
-      `evaluate.metrics.${metric}=true`,
-    ]),
-    [cfg.generate.lm.no_text_conditioning, "generate.lm.no_text_conditioning=true"],
-    [cfg.generate.lm.gen_gt_samples, "generate.lm.gen_gt_samples=true"],
-    [cfg.generate.audio.format !== "wav", `generate.audio.format=${cfg.generate.audio.format}`],
-  ];
-  const found = unbuilt.find(([used]) => used);
-  if (found) throw new UserError(`${found[1]} is not built yet`);
 }

@@ -2,11 +2,13 @@
  * A run: epochs of stages (train, valid, evaluate, generate), with history, best state, checkpoints and signals
  * (AudioCraft's StandardSolver). What a step computes is the subclass's.
  */
+import { join } from "node:path";
 import type { MusicGenConfig } from "../config/schema.ts";
-import { UserError } from "../errors.ts";
+import { DivergedError, UserError } from "../errors.ts";
 import type { Formatter } from "../log/formatter.ts";
 import type { Logger } from "../log/logger.ts";
 import { durationText, logSummary, summaryLine } from "../log/progress.ts";
+import { ScalarEvents } from "../log/tfevents.ts";
 import { Checkpoint, type CheckpointContent } from "./checkpoint.ts";
 import { SignalWatch } from "./interruption.ts";
 import type { Run } from "./run.ts";
@@ -33,6 +35,8 @@ export abstract class Solver {
   private position: Position | null = null;
   private readonly checkpoint: Checkpoint;
   private readonly signals: SignalWatch;
+  /** TensorBoard's scalars, with `logging.log_tensorboard`. */
+  private events: ScalarEvents | null = null;
 
   constructor(cfg: MusicGenConfig, run: Run) {
     this.cfg = cfg;
@@ -42,9 +46,7 @@ export abstract class Solver {
     this.signals = new SignalWatch((message) => this.log.warn(message));
   }
 
-  /** Updates of one train stage. */
-  protected abstract get updatesPerEpoch(): number;
-  /** Makes one update with the next batch and returns its metrics. */
+  /** Trains from update `start` of the epoch to its end; `onStep` gets the metrics of each update. */
   protected abstract trainEpoch(
     epoch: number,
     start: number,
@@ -75,6 +77,7 @@ export abstract class Solver {
   /** Trains until `optim.epochs`, from where the last run of this experiment stopped. */
   async train(): Promise<void> {
     await this.restore();
+    this.openTracker();
     const { epochs } = this.cfg.optim;
     if (this.epoch > epochs) {
       this.log.info(`all ${epochs} epochs are done; samples and checkpoint are in ${this.run.folder}`);
@@ -125,10 +128,13 @@ export abstract class Solver {
           await this.stage("generate", () => this.generateEpoch(epoch, check));
       });
     } catch (error) {
-      // The trained part of the epoch is kept: a resumed run goes on with the stages after it.
-      if ((error as Error).name === "Interrupted") {
-        this.pending = { train: this.pending.train };
+      if (error instanceof DivergedError) throw error;
+      // The trained part of the epoch is kept: the same command goes on with the stages after it.
+      this.pending = { train: this.pending.train };
+      try {
         await this.save();
+      } catch (saving) {
+        this.log.warn(`the epoch's training could not be saved: ${(saving as Error).message}`);
       }
       throw error;
     }
@@ -159,6 +165,16 @@ export abstract class Solver {
     this.finishStage("train", { ...mean.mean(), duration: seconds() });
   }
 
+  /** Starts TensorBoard's file with the history so far. */
+  private openTracker(): void {
+    const { logging, tensorboard } = this.cfg;
+    if (!logging.log_tensorboard) return;
+    this.events = new ScalarEvents(join(this.run.folder, "tensorboard", tensorboard.sub_dir ?? ""));
+    for (const [index, epoch] of [...this.history, this.pending].entries()) {
+      for (const [stage, metrics] of Object.entries(epoch)) this.events.add(stage, metrics, index + 1);
+    }
+  }
+
   private async stage(name: Stage, f: () => Promise<Metrics>): Promise<void> {
     const began = performance.now();
     const metrics = await f();
@@ -168,6 +184,7 @@ export abstract class Solver {
 
   private finishStage(name: Stage, metrics: Metrics): void {
     this.pending[name] = metrics;
+    this.events?.add(name, metrics, this.epoch);
     logSummary(this.log, name, this.epoch, metrics, this.formatter);
   }
 

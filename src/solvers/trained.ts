@@ -1,6 +1,6 @@
 /** A trained model out of a checkpoint alone: the config inside says how to build it. */
 import type { MusicGenConfig } from "../config/schema.ts";
-import { buildCompressionModel, buildLM } from "../models/builders.ts";
+import { buildCompressionModel, buildLM, trainedDuration } from "../models/builders.ts";
 import { MusicGen } from "../models/musicgen.ts";
 import { loadState } from "../nn/index.ts";
 import { openTrained } from "./checkpoint.ts";
@@ -20,9 +20,8 @@ export async function loadMusicGen(path: string): Promise<LoadedMusicGen> {
     const codec = await buildCompressionModel(cfg);
     const lm = await buildLM(cfg);
     loadState(lm, trained.weights);
-    const maxDuration = cfg.dataset.segment_duration ?? 30;
     return {
-      musicgen: new MusicGen(lm, codec, maxDuration),
+      musicgen: new MusicGen(lm, codec, trainedDuration(cfg)),
       cfg,
       signature,
       epochs,

@@ -7,6 +7,7 @@ import path from "node:path";
 import type { ComposedConfig } from "../config/config.ts";
 import { PROJECT_ROOT } from "../config/train-config.ts";
 import { UserError } from "../errors.ts";
+import { loadEnvironment } from "./environment.ts";
 import { FolderLock } from "./lock.ts";
 
 /** One epoch: `{ train: { ce: 5.1, duration: 12 }, valid: { … } }`. */
@@ -23,11 +24,12 @@ export const CHECKPOINT_FILE = "checkpoint.safetensors";
 const NUMBERED_CHECKPOINT = /^checkpoint_(\d+)\.safetensors$/;
 
 /**
- * The folder of all experiments: AUDIOCRAFT_DORA_DIR, else `dora.dir` if the config changes it from AudioCraft's own
- * cluster path, else `outputs` in the project. Always absolute.
+ * The folder of all experiments: AUDIOCRAFT_DORA_DIR; else the team's, if AUDIOCRAFT_TEAM or AUDIOCRAFT_CONFIG names one;
+ * else `dora.dir` if the config changes it from AudioCraft's own cluster path; else `outputs` in the project. Absolute.
  */
 export function resolveDoraDir(config: ComposedConfig, env: NodeJS.ProcessEnv = process.env): string {
   if (env.AUDIOCRAFT_DORA_DIR) return path.resolve(env.AUDIOCRAFT_DORA_DIR);
+  if (env.AUDIOCRAFT_TEAM || env.AUDIOCRAFT_CONFIG) return loadEnvironment(env).doraDir;
   const configured = config.has("dora.dir") ? config.get("dora.dir") : undefined;
   if (typeof configured !== "string" || /^\/checkpoint\/.*\/audiocraft\/outputs$/.test(configured)) {
     return path.join(PROJECT_ROOT, "outputs");
@@ -87,14 +89,16 @@ export function openExperiment(
   options: OpenOptions = {},
 ): OpenExperiment {
   const dir = path.join(doraDir, "xps", signature.sig);
-  try {
-    fs.mkdirSync(dir, { recursive: true });
-  } catch (error) {
-    throw new UserError(`cannot create the experiment's folder ${dir}: ${(error as Error).message}`);
-  }
+  createFolder(dir);
   const lock = options.lock === false ? undefined : FolderLock.take(dir, `experiment ${signature.sig}`);
   writeFileAtomic(path.join(dir, ".argv.json"), JSON.stringify(signature.argv));
   return new OpenExperiment({ sig: signature.sig, dir, argv: signature.argv }, lock);
+}
+
+/** Makes an experiment known before a process trains it: its folder, with the command line in it. */
+export function announceExperiment({ dir, argv }: Experiment): void {
+  createFolder(dir);
+  writeFileAtomic(path.join(dir, ".argv.json"), JSON.stringify(argv));
 }
 
 /** All experiments below a folder, the one written to last first. */
@@ -171,6 +175,14 @@ export function writeFileAtomic(file: string, content: string): void {
   } catch (error) {
     fs.rmSync(temporary, { force: true });
     throw new UserError(`cannot write ${file}: ${(error as Error).message}`);
+  }
+}
+
+function createFolder(dir: string): void {
+  try {
+    fs.mkdirSync(dir, { recursive: true });
+  } catch (error) {
+    throw new UserError(`cannot create the experiment's folder ${dir}: ${(error as Error).message}`);
   }
 }
 

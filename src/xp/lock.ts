@@ -52,6 +52,13 @@ export class FolderLock {
     throw new UserError(`could not take the lock ${file}: others keep taking it`);
   }
 
+  /** The living process that holds the lock of `dir`, if there is one. */
+  static holder(dir: string): { pid: number; host: string } | undefined {
+    const text = readText(path.join(dir, ".lock"));
+    const holder = text === undefined ? undefined : parseHolder(text);
+    return holder && isAlive(holder) ? holder : undefined;
+  }
+
   release(): void {
     if (!this.#held) return;
     this.#held = false;

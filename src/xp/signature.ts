@@ -17,6 +17,7 @@ import {
   ValueNode,
 } from "../config/node.ts";
 import { parseOverride } from "../config/override-grammar.ts";
+import { matchesPattern } from "../config/pattern.ts";
 import { requireNode, resolvedCopy, type Value, valueText } from "../config/resolve.ts";
 import { pyStr } from "../config/scalar.ts";
 import {
@@ -27,7 +28,6 @@ import {
   trainArgv,
 } from "../config/train-config.ts";
 import { UserError } from "../errors.ts";
-import { matchesPattern } from "./pattern.ts";
 
 /** What differs: a dotted key (or a group) and its value, a static tree. */
 export type DeltaEntry = [name: string, value: ConfigNode];
@@ -100,8 +100,9 @@ export function signature(argv: string[], configDir: string, options: SignatureO
 /** The signature of a `train` command line over this project's tree, default solver included. */
 export function trainSignature(argv: string[], options: TrainConfigOptions = {}): Signature {
   provideUserVariable();
-  const { configDir = CONFIG_DIR, searchPath } = options;
-  return signature(trainArgv(argv), configDir, { base: RUNTIME_BASE, searchPath });
+  const { configDir = CONFIG_DIR, configName, searchPath } = options;
+  const args = configName === undefined ? trainArgv(argv) : argv;
+  return signature(args, configDir, { base: RUNTIME_BASE, configName, searchPath });
 }
 
 /** Of arguments with the same key only the last stays, in its place. Every argument must contain `=`. */

@@ -1,33 +1,18 @@
 // A sample of the cases that real Hydra, OmegaConf and Dora answered: at least one success and one failure per feature.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { type Answer, answer, type Case } from "./conformance-answers.ts";
-import { registerTestResolvers } from "./test-resolvers.ts";
+import { PROJECT_ROOT } from "../../src/config/index.ts";
+import { type Answer, answer, CASE_ENVIRONMENT, type Case } from "../../src/conformance/answers.ts";
 
 const folder = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../golden/conformance");
 const lines = fs.readFileSync(path.join(folder, "cases.jsonl"), "utf8").split("\n").filter(Boolean);
 
-const environment = {
-  CONF_USER: "ada",
-  CONF_EMPTY: "",
-  CONF_NUM: "42",
-  CONF_FLOAT: "1.50",
-  CONF_LIST: "[1, 2, x]",
-  CONF_DICT: "{a: 1, b: [true, null]}",
-  CONF_BOOL: "true",
-  CONF_NULL: "null",
-  CONF_INTERP: "${n.a}",
-  CONF_DATASET: "cifar",
-  CONF_SPACE: " x ",
-  CONF_QUOTED: "'7'",
-};
-
 before(() => {
-  registerTestResolvers();
-  Object.assign(process.env, environment);
+  Object.assign(process.env, CASE_ENVIRONMENT);
 });
 
 const byFeature = new Map<string, string[]>();
@@ -69,3 +54,20 @@ function compare(c: Case, given: Answer): void {
 function sorted(record: Case): Case {
   return { ...record, value: [...record.value].sort() };
 }
+
+test("the command prints one line of JSON per case, in order, also into a pipe", () => {
+  const launcher = path.join(PROJECT_ROOT, "scripts", "launch.mjs");
+  const args = [launcher, "conformance", path.join(folder, "cases.jsonl"), path.join(folder, "trees")];
+  const printed = execFileSync(process.execPath, args, {
+    encoding: "utf8",
+    env: { ...process.env, CONF_USER: "other" },
+  });
+  const ids = printed
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line).id);
+  assert.deepEqual(
+    ids,
+    lines.map((line) => JSON.parse(line).id),
+  );
+});

@@ -90,3 +90,13 @@ test("composing the base solver in a warm process takes less than 100 ms", () =>
   });
   assert.ok(Math.min(...times) < 100, `${times}`);
 });
+
+test("composing the base solver takes under 60 ms in a warm process", () => {
+  const times = Array.from({ length: 7 }, () => {
+    const begin = performance.now();
+    composeTrainConfig(["solver=musicgen/musicgen_base_32khz", "dset=audio/example", "optim.lr=0.5"]);
+    return performance.now() - begin;
+  });
+  // The fastest: other processes may take the core meanwhile.
+  assert.ok(Math.min(...times) < 60, `took ${times.map((time) => time.toFixed(1)).join(", ")} ms`);
+});

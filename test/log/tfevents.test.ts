@@ -1,10 +1,10 @@
 /** Event files are TFRecords with masked CRC-32C checksums, as TensorBoard reads them. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { crc32c, writeGraphEvents } from "../../src/log/tfevents.ts";
+import { crc32c, ScalarEvents, writeGraphEvents } from "../../src/log/tfevents.ts";
 
 test("CRC-32C has the check value of its definition", () => {
   assert.equal(crc32c(Buffer.from("123456789")), 0xe3069283);
@@ -24,4 +24,18 @@ test("a graph's event file holds two records whose lengths lead to its end, and 
   assert.equal(records.length, 2);
   assert.ok(records[0].includes("brain.Event:2"));
   assert.ok(records[1].includes(graph));
+});
+
+test("scalars are tagged by group and name; a run that goes on replaces the earlier file", () => {
+  const folder = mkdtempSync(join(tmpdir(), "events-"));
+  new ScalarEvents(folder).add("train", { ce: 1 }, 1);
+  const events = new ScalarEvents(folder);
+  events.add("valid", { ce: 1.5, ppl: 4.48 }, 2);
+  const [file, ...others] = readdirSync(folder);
+  assert.deepEqual(others, []);
+  const bytes = readFileSync(join(folder, file));
+  assert.ok(bytes.includes("valid/ce") && bytes.includes("valid/ppl") && !bytes.includes("train/ce"));
+  const value = Buffer.alloc(4);
+  value.writeFloatLE(1.5);
+  assert.ok(bytes.includes(value));
 });

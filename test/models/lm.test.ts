@@ -185,7 +185,7 @@ test("three solver steps with clipping, warm-up and EMA give the original's weig
   ];
   for (const [i, [ce, norm]] of expected.entries()) {
     const hyper = Object.fromEntries(
-      Object.entries(optimizer.hyper(schedule(i))).map(([k, x]) => [k, tf.scalar(x)]),
+      Object.entries(optimizer.nextHyper(schedule(i))).map(([k, x]) => [k, tf.scalar(x)]),
     );
     const result = step(int(steps, `codes_${i}`), hyper, tf.scalar(ema.nextWeight()));
     close([result.ce.dataSync()[0], result.norm.dataSync()[0]], [ce, norm], i === 0 ? 1e-6 : 2e-4);

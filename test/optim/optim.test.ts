@@ -56,7 +56,7 @@ function trajectory(optimizerName: string, run: Run) {
   });
   return Array.from({ length: 20 }, () => {
     const hyper = Object.fromEntries(
-      Object.entries(optimizer.hyper(run.lr)).map(([k, x]) => [k, tf.scalar(x)]),
+      Object.entries(optimizer.nextHyper(run.lr)).map(([k, x]) => [k, tf.scalar(x)]),
     );
     const { norm, own } = step(hyper);
     return { w: w.read(), v: v.read(), norm: norm.dataSync()[0], d: own[0]?.dataSync()[0] };

@@ -7,8 +7,8 @@ import { fileURLToPath } from "node:url";
 import { toPlain } from "../../src/config/config.ts";
 import { CONFIG_DIR } from "../../src/config/index.ts";
 import { nodeOf } from "../../src/config/merge.ts";
+import { matchesPattern } from "../../src/config/pattern.ts";
 import { launchArgv } from "../../src/xp/launch-argv.ts";
-import { matchesPattern } from "../../src/xp/pattern.ts";
 import {
   hashText,
   signature,

@@ -13,6 +13,23 @@ export interface NormalizeOptions {
   loudnessCompressor?: boolean;
 }
 
+/** The options of a config's `generate.audio` section, under AudioCraft's keys. */
+export function levelOptions(section: {
+  strategy?: string;
+  peak_clip_headroom_db?: number;
+  rms_headroom_db?: number;
+  loudness_headroom_db?: number;
+  loudness_compressor?: boolean;
+}): NormalizeOptions {
+  return {
+    strategy: section.strategy as NormalizeOptions["strategy"],
+    peakClipHeadroomDb: section.peak_clip_headroom_db,
+    rmsHeadroomDb: section.rms_headroom_db,
+    loudnessHeadroomDb: section.loudness_headroom_db,
+    loudnessCompressor: section.loudness_compressor,
+  };
+}
+
 /** Signals of an RMS below this are not brought to a loudness: it would only raise noise. */
 const ENERGY_FLOOR = 2e-3;
 

@@ -173,7 +173,10 @@ function makeStep(model: EncodecModel, mel: MelDistance, phase: Phase) {
   );
   return (wav: Tensor, rate: number, seed: [number, number]) =>
     tf.tidy(() => {
-      const hyper = Object.entries(optimizer.hyper(rate)).map(([name, value]) => [name, tf.scalar(value)]);
+      const hyper = Object.entries(optimizer.nextHyper(rate)).map(([name, value]) => [
+        name,
+        tf.scalar(value),
+      ]);
       return update(wav, Object.fromEntries(hyper), tf.tensor1d(seed, "int32"));
     });
 }

@@ -161,13 +161,14 @@ export class Generator {
     const logits: Tensor[] = [];
     const states = tokens.map((sequence, i): StreamingState => {
       const { input, cross } = fuser.fuse(this.lm.embed(sequence), conditionProvider.forward(conditions[i]));
-      const { y, past } = transformer.prefill(input, cross);
+      const past: KeyValues[] = [];
+      const y = transformer.forward(input, cross, past);
       logits.push(this.lm.heads(lastStep(y)));
       return {
         past,
         recent: past.map(emptyBlock),
         cross: cross ? transformer.crossKeyValues(cross.source) : [],
-        crossBias: cross?.bias ?? null,
+        crossBias: cross ? tf.clone(cross.bias) : null, // its own, to be disposed of with the state
       };
     });
     return { token: this.draw(logits, draw), states, recent: states.map(({ recent }) => recent) };

@@ -75,6 +75,7 @@ export class Transformer extends Module {
         `transformer_lm.dim=${config.dim} is not divisible by transformer_lm.num_heads=${config.num_heads}`,
       );
     }
+    if (config.dim % 2 !== 0) throw new UserError(`transformer_lm.dim=${config.dim} must be even`);
     this.config = config;
     this.layers = Array.from(
       { length: config.num_layers },
@@ -82,23 +83,13 @@ export class Transformer extends Module {
     );
   }
 
-  /** x [B, S, D] -> [B, S, D] */
-  forward(x: Tensor, cross: CrossSource | null): Tensor {
+  /** x [B, S, D] -> [B, S, D]; appends every layer's keys and values to `kept`, for generation to start from. */
+  forward(x: Tensor, cross: CrossSource | null, kept?: KeyValues[]): Tensor {
     const steps = x.shape[1]!;
     const bias = this.config.causal ? causalBias(steps, this.config.past_context) : null;
     let y = tf.add(x, sinusoidalEmbedding(tf.range(0, steps, 1, "float32"), this.config.dim)) as Tensor;
-    for (const layer of this.layers) y = layer.forward(y, bias, cross);
+    for (const layer of this.layers) y = layer.forward(y, bias, cross, kept);
     return y;
-  }
-
-  /** The same, returning also every layer's keys and values: the start of generation from a prompt. */
-  prefill(x: Tensor, cross: CrossSource | null): { y: Tensor; past: KeyValues[] } {
-    const steps = x.shape[1]!;
-    const bias = causalBias(steps, this.config.past_context);
-    const past: KeyValues[] = [];
-    let y = tf.add(x, sinusoidalEmbedding(tf.range(0, steps, 1, "float32"), this.config.dim)) as Tensor;
-    for (const layer of this.layers) y = layer.forward(y, bias, cross, past);
-    return { y, past };
   }
 
   /** Keys and values of the cross-attention source, per layer. */
@@ -116,13 +107,13 @@ export class Transformer extends Module {
       .oneHot(slot.reshape([1]) as never, blockSize)
       .toFloat()
       .reshape([1, 1, blockSize, 1]);
-    const pastLength = state.past[0]?.keys.shape[2] ?? 0;
+    const pastLength = state.past[0].keys.shape[2]!;
     const bias = streamingBias(pastLength, blockSize, slot, position, this.config.past_context);
     const recent: KeyValues[] = [];
     let y = tf.add(x, sinusoidalEmbedding(position.reshape([1]), this.config.dim)) as Tensor;
     for (const [index, layer] of this.layers.entries()) {
       const cross = state.cross.length > 0 ? { ...state.cross[index], bias: state.crossBias } : null;
-      y = layer.step(y, isSlot, bias, state.past[index] ?? null, state.recent[index], cross, recent);
+      y = layer.step(y, isSlot, bias, state.past[index], state.recent[index], cross, recent);
     }
     return { y, recent };
   }
@@ -200,7 +191,7 @@ export class TransformerLayer extends Module {
     x: Tensor,
     isSlot: Tensor,
     bias: Tensor,
-    past: KeyValues | null,
+    past: KeyValues,
     recent: KeyValues,
     cross: (KeyValues & { bias: Tensor | null }) | null,
     kept: KeyValues[],
@@ -280,9 +271,8 @@ class MultiheadAttention extends Module {
     return this.merge(attention(this.queries(x), keys, values, bias));
   }
 
-  /** The same with keys and values in two parts, past (may be null) and recent; bias [1, 1, 1, past + recent]. */
-  attendSplit(x: Tensor, past: KeyValues | null, recent: KeyValues, bias: Tensor): Tensor {
-    if (past === null) return this.attend(x, recent, bias);
+  /** The same with keys and values in two parts, past and recent; bias [1, 1, 1, past + recent]. */
+  attendSplit(x: Tensor, past: KeyValues, recent: KeyValues, bias: Tensor): Tensor {
     const q = tf.mul(this.queries(x), 1 / Math.sqrt(this.dim / this.heads));
     const scores = [past, recent].map(
       ({ keys }) => tf.matMul(q as never, keys as never, false, true) as Tensor,
@@ -359,7 +349,7 @@ function streamingBias(
 ): Tensor {
   const age = (length: number, last: Tensor) => tf.sub(last, tf.range(0, length, 1, "float32")); // 0 = this step
   const blockAge = age(block, slot.toFloat());
-  const ages = past === 0 ? blockAge : tf.concat([tf.add(age(past, position.toFloat()), 0), blockAge]);
+  const ages = tf.concat([age(past, position.toFloat()), blockAge]);
   let hidden = tf.less(ages, 0);
   if (pastContext !== null) hidden = tf.logicalOr(hidden, tf.greater(ages, pastContext));
   return tf.mul(hidden.toFloat(), maskedScore).reshape([1, 1, 1, past + block]);

@@ -1,0 +1,56 @@
+/** Options of a MusicGen run that are refused or ignored, said before anything heavy starts. */
+import type { MusicGenConfig } from "../config/schema.ts";
+import { UserError } from "../errors.ts";
+
+/** Throws a UserError for options that are not built or make no sense; warns of those of stock configs that have no effect. */
+export function checkOptions(cfg: MusicGenConfig, warn: (message: string) => void): void {
+  refuseUnbuilt(cfg);
+  const { stage_samples: limit = "auto", deadlock, dataset, generate } = cfg;
+  if (limit !== null && limit !== "auto" && !(Number.isInteger(limit) && (limit as number) > 0)) {
+    throw new UserError(`stage_samples=${limit}: use auto, a number of samples, or null`);
+  }
+  const { betas } = cfg.optim.adam;
+  if (betas.length !== 2) throw new UserError(`optim.adam.betas=[${betas}]: two numbers are needed`);
+  const { prompted_samples, prompt_duration, gen_duration } = generate.lm;
+  const segment = (dataset.generate.segment_duration ?? dataset.segment_duration) as number | null;
+  if (segment === null && gen_duration === null)
+    throw new UserError("generate.lm.gen_duration is needed, as dataset.segment_duration is null");
+  const duration = gen_duration ?? segment!;
+  if (prompted_samples && (prompt_duration ?? duration / 4) >= duration) {
+    throw new UserError(
+      `generate.lm.prompt_duration=${prompt_duration} must be below the ${duration} s that are generated`,
+    );
+  }
+  if (deadlock.use) warn("deadlock.use=true has no effect: the detector is not built");
+}
+
+/** Options that the config has and this solver does not. */
+function refuseUnbuilt(cfg: MusicGenConfig): void {
+  const { evaluate, generate } = cfg;
+  const lm = generate.lm as Record<string, unknown>;
+  const audio = generate.audio as Record<string, unknown>;
+  const unbuilt: [boolean, string][] = [
+    [cfg.cache.path !== null || cfg.cache.write, "cache (of tokens)"],
+    [cfg.logging.log_wandb, "logging.log_wandb=true"],
+    [cfg.tensorboard.with_media_logging, "tensorboard.with_media_logging=true"],
+    [cfg.profiler.enabled, "profiler.enabled=true"],
+    [cfg.benchmark_no_load, "benchmark_no_load=true"],
+    ...["fad", "kld", "text_consistency", "chroma_cosine"].map((metric): [boolean, string] => [
+      (evaluate.metrics as Record<string, unknown>)[metric] === true,
+      `evaluate.metrics.${metric}=true`,
+    ]),
+    [evaluate.truncate_audio !== null, "evaluate.truncate_audio"],
+    [evaluate.fixed_generation_duration !== null, "evaluate.fixed_generation_duration"],
+    [generate.lm.no_text_conditioning, "generate.lm.no_text_conditioning=true"],
+    [generate.lm.gen_gt_samples, "generate.lm.gen_gt_samples=true"],
+    [lm.cfg_coef != null, "generate.lm.cfg_coef (use classifier_free_guidance.inference_coef)"],
+    [lm.cfg_coef_beta != null, "generate.lm.cfg_coef_beta"],
+    [generate.audio.format !== "wav", `generate.audio.format=${generate.audio.format}`],
+    [
+      audio.sample_rate != null && audio.sample_rate !== cfg.sample_rate,
+      "generate.audio.sample_rate other than sample_rate",
+    ],
+  ];
+  const found = unbuilt.find(([used]) => used);
+  if (found) throw new UserError(`${found[1]} is not built yet`);
+}

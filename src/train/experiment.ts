@@ -1,0 +1,93 @@
+/** Trains one experiment: composes its config, opens its folder, goes on from where it stopped. */
+import { join } from "node:path";
+import {
+  asMusicGenConfig,
+  composeTrainConfig,
+  type MusicGenConfig,
+  PROJECT_ROOT,
+  type TrainConfigOptions,
+} from "../config/index.ts";
+import { ensureExampleData } from "../data/example/ensure.ts";
+import { terminal } from "../log/live_line.ts";
+import { createLogger, type Logger } from "../log/logger.ts";
+import { configureRuntime } from "../runtime/options.ts";
+import type { Stage } from "../solvers/solver.ts";
+import { openExperiment, resolveDoraDir } from "../xp/folder.ts";
+import { recordRun } from "../xp/provenance.ts";
+import { trainSignature } from "../xp/signature.ts";
+
+/** Exit code after a signal: the run is incomplete, and a scheduler should start it again. */
+const interruptedCode = { SIGINT: 130, SIGTERM: 143, SIGUSR1: 138 } as Record<string, number>;
+
+/** `overrides`: the config's `key=value`s; `command`: what the user typed. Returns the exit code. */
+export async function trainExperiment(
+  overrides: string[],
+  options: TrainConfigOptions = {},
+  command: string[] = overrides,
+): Promise<number> {
+  process.chdir(PROJECT_ROOT); // manifests have paths relative to the project
+  const config = composeTrainConfig(overrides, options);
+  const cfg = asMusicGenConfig(config);
+  const signature = trainSignature(overrides, options);
+  const experiment = openExperiment(resolveDoraDir(config), signature);
+  const gitCommit = recordRun(experiment.dir, ["npm", "run", "train", "--", ...command]);
+  const log = createLogger({
+    name: "train",
+    level: cfg.logging.level,
+    file: experiment.path(`${cfg.execute_only ?? "solver"}.log.0`),
+  });
+  log.info(`experiment ${signature.sig} (${signature.argv.join(" ")}) in ${experiment.dir}`);
+  try {
+    await makeExampleData(cfg, log);
+    configureRuntime({ device: cfg.device as "cpu" | "cuda", jit: cfg.jit ?? "auto" });
+    // TensorFlow is loaded by these imports, after its options are known.
+    const [{ isGpu }, { buildSolver }] = await Promise.all([
+      import("../runtime/index.ts"),
+      import("../solvers/index.ts"),
+    ]);
+    if (cfg.device === "cuda" && !isGpu) log.info("no GPU found: training on the CPU");
+    const solver = await buildSolver(cfg, {
+      signature: signature.sig,
+      argv: signature.argv,
+      folder: experiment.dir,
+      doraDir: resolveDoraDir(config),
+      configYaml: config.toYaml({ resolve: false }),
+      gitCommit,
+      log,
+      writeHistory: (history) => experiment.writeHistory(history),
+    });
+    try {
+      if (cfg.show) log.info(`model:\n${solver.show()}`);
+      else if (cfg.execute_only) await solver.runStage(cfg.execute_only as Stage);
+      else await solver.train();
+    } finally {
+      await solver.close();
+    }
+    if (!cfg.show)
+      log.info(
+        `checkpoint: ${join(experiment.dir, "checkpoint.safetensors")}; now: npm run generate -- "a description"`,
+      );
+    return 0;
+  } catch (error) {
+    const { name, signal } = error as { name?: string; signal?: string };
+    if (name !== "Interrupted") throw error;
+    log.warn(`stopped by ${signal}; run the same command to go on`);
+    return interruptedCode[signal!] ?? 1;
+  } finally {
+    terminal.clear();
+    experiment.close();
+    log.close();
+  }
+}
+
+/** The example data set is made on first use, when the config points at it. */
+async function makeExampleData({ datasource }: MusicGenConfig, log: Logger): Promise<void> {
+  const sources = [datasource.train, datasource.valid, datasource.evaluate, datasource.generate];
+  if (!sources.some((source) => source?.startsWith("egs/example"))) return;
+  const { created } = await ensureExampleData({
+    root: PROJECT_ROOT,
+    onProgress: (done, total) => terminal.update(`making the example data set: ${done}/${total} clips`),
+  });
+  terminal.clear();
+  if (created) log.info("made the example data set in egs/example");
+}
