@@ -4,6 +4,7 @@ import { UserError } from "../errors.ts";
 import type { AudioDatasetOptions, SegmentInfo } from "./audio_dataset.ts";
 import type { DatasetSpec } from "./dataset_spec.ts";
 import { DataLoader } from "./loader.ts";
+import type { PathMappers } from "./manifest.ts";
 import type { MusicDatasetOptions } from "./music_dataset.ts";
 
 export const SPLITS = ["train", "valid", "evaluate", "generate"] as const;
@@ -28,6 +29,8 @@ export interface BuildOptions {
   /** Place of this process in a distributed run. `dataset.batch_size` counts items per process. */
   rank?: number;
   worldSize?: number;
+  /** The team's replacements in paths (`dataset_mappers`). */
+  mappers?: PathMappers;
   /** Folder from which relative paths are looked up. Default: the current one. */
   cwd?: string;
 }
@@ -106,6 +109,7 @@ function buildLoader<Info extends SegmentInfo>(
     type: options.type,
     manifest: source,
     cwd: options.cwd ?? process.cwd(),
+    mappers: options.mappers,
     options: datasetOptions,
   } as DatasetSpec;
   return new DataLoader<Info>(spec, {

@@ -16,12 +16,19 @@ export interface AudioMeta {
   infoPath: string | null;
 }
 
+/** Replacements in the paths of audio files, applied in order: where data lies elsewhere on this cluster. */
+export type PathMappers = readonly (readonly [RegExp, string])[];
+
 /**
  * Rows of a manifest. `source` is the file, or a folder with `data.jsonl` (preferred) or `data.jsonl.gz`.
- * Relative paths are looked up from `cwd`, then from the manifest's folder. Throws UserError for a missing manifest, a line
+ * Paths go through `mappers`; relative ones are looked up from `cwd`, then from the manifest's folder. Throws UserError for a missing manifest, a line
  * that is not a row, and a manifest without rows.
  */
-export function readManifest(source: string, cwd: string = process.cwd()): AudioMeta[] {
+export function readManifest(
+  source: string,
+  cwd: string = process.cwd(),
+  mappers: PathMappers = [],
+): AudioMeta[] {
   const file = findManifest(source, cwd);
   const bytes = readFileSync(file);
   const text = (file.endsWith(".gz") ? unzip(file, bytes) : bytes).toString("utf8");
@@ -30,7 +37,8 @@ export function readManifest(source: string, cwd: string = process.cwd()): Audio
   text.split("\n").forEach((line, i) => {
     if (line.trim() === "") return;
     const row = parseRow(line, `${file}:${i + 1}`);
-    rows.push({ ...row, path: locate(row.path) });
+    const path = mappers.reduce((text, [pattern, by]) => text.replace(pattern, by), row.path);
+    rows.push({ ...row, path: locate(path) });
   });
   if (rows.length === 0) throw new UserError(`${file}: the data set is empty (the manifest has no rows)`);
   return rows;

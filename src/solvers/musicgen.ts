@@ -74,6 +74,7 @@ export class MusicGenSolver extends Solver {
       {
         type: "music",
         warn: (message) => log.warn(message),
+        mappers: run.datasetMappers,
       },
     );
     const needed = cfg.execute_only === null ? (["train", "valid"] as const) : [cfg.execute_only as Split];

@@ -12,6 +12,7 @@ import { terminal } from "../log/live_line.ts";
 import { createLogger, type Logger } from "../log/logger.ts";
 import { configureRuntime } from "../runtime/options.ts";
 import type { Stage } from "../solvers/solver.ts";
+import { loadEnvironment } from "../xp/environment.ts";
 import { openExperiment, resolveDoraDir } from "../xp/folder.ts";
 import { recordRun } from "../xp/provenance.ts";
 import { trainSignature } from "../xp/signature.ts";
@@ -53,6 +54,7 @@ export async function trainExperiment(
       doraDir: resolveDoraDir(config),
       configYaml: config.toYaml({ resolve: false }),
       gitCommit,
+      datasetMappers: loadEnvironment().datasetMappers,
       log,
       writeHistory: (history) => experiment.writeHistory(history),
     });

@@ -30,6 +30,19 @@ const META = {
   infoPath: null,
 };
 
+test("the team's mappers replace parts of paths, in order, before they are looked up", () => {
+  const folder = scratch();
+  writeFileSync(
+    join(folder, "data.jsonl"),
+    '{"path": "/datasets/a.wav", "duration": 1, "sample_rate": 16000}\n',
+  );
+  const [row] = readManifest(folder, folder, [
+    [/^\/datasets/gu, "/mnt"],
+    [/^\/mnt/gu, "/data01"],
+  ]);
+  assert.equal(row.path, "/data01/a.wav");
+});
+
 test("AudioCraft's rows are read, unknown fields and blank lines ignored", () => {
   const path = put("plain.jsonl", `${ROW}\n\n{"path": "/b.wav", "duration": 1, "colour": "red"}\n`);
   const rows = readManifest(path);
