@@ -117,7 +117,7 @@ const transformerLm = object({
 const patternDelays = () => list(count());
 
 const codebooksPattern = object({
-  modeling: oneOf("delay", "parallel", "unroll", "music_lm", "coarse_first"),
+  modeling: oneOf("delay", "parallel", "unroll", "music_lm", "musiclm", "coarse_first"),
   delay: optional(object({ delays: patternDelays(), flatten_first: count(), empty_initial: count() })),
   parallel: optional(object({ empty_initial: int() })),
   unroll: optional(object({ flattening: list(count()), delays: patternDelays() })),
