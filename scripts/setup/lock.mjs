@@ -39,6 +39,7 @@ export async function acquireLock(path, { onWait = () => {}, pollEvery = 250, st
       seen = { ...held, since: performance.now() };
     if (isStale(held.content, performance.now() - seen.since, staleAfter)) {
       removeStale(path, held.content);
+      await sleep(50); // another process may be at the same; signals must get through meanwhile
       continue;
     }
     if (told !== held.content) onWait(parse(held.content));

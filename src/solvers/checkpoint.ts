@@ -2,8 +2,9 @@
  * Checkpoints of a run: one `.safetensors` file with every tensor of the state and, in its metadata, the composed config,
  * the signature, the history, the git commit and the host's part of the state. Loading one executes nothing.
  */
-import { copyFileSync, existsSync, linkSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, linkSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { writeError } from "../checkpoint/atomic_file.ts";
 import {
   openSafetensors,
   type TensorSource,
@@ -48,25 +49,21 @@ export class Checkpoint {
   }
 
   /** Replaces the checkpoint in one instant; when the disk refuses, the previous one is still there. */
-  async write({ tensors, host }: CheckpointContent): Promise<void> {
-    if (!this.config.save_last) return;
-    await writeSafetensors(this.path, tensors, {
-      format: "musicgen-tfjs",
-      "xp.cfg": this.run.configYaml,
-      "xp.sig": this.run.signature,
-      "xp.argv": JSON.stringify(this.run.argv),
-      git_commit: this.run.gitCommit ?? "unknown",
-      history: JSON.stringify((host.solver as { history: unknown }).history),
-      state: JSON.stringify(host),
-    });
+  async write(content: CheckpointContent): Promise<void> {
+    await this.writeTo(this.path, content);
   }
 
-  /** Every `save_every` epochs the checkpoint stays under a name of its own; of these the newest `keep_last` are kept. */
-  async keepNumbered(epoch: number): Promise<void> {
-    const { save_every: every, keep_last: keep, save_last } = this.config;
-    if (!every || epoch % every !== 0 || !save_last) return;
+  /**
+   * After an epoch: the checkpoint, with `save_last`; and every `save_every` epochs one under a name of its own, of which the
+   * newest `keep_last` are kept.
+   */
+  async writeEpoch(content: CheckpointContent, epoch: number): Promise<void> {
+    const { save_every: every, keep_last: keep, save_last: last } = this.config;
+    if (last) await this.write(content);
+    if (!every || epoch % every !== 0) return;
     const name = join(this.run.folder, `checkpoint_${epoch}.safetensors`);
-    linkOrCopy(this.path, name);
+    if (last) linkOrCopy(this.path, name);
+    else await this.writeTo(name, content);
     if (!keep) return;
     const numbers = readdirSync(this.run.folder).flatMap(
       (file) => /^checkpoint_(\d+)\.safetensors$/.exec(file)?.[1] ?? [],
@@ -79,13 +76,32 @@ export class Checkpoint {
       rmSync(join(this.run.folder, `checkpoint_${number}.safetensors`), { force: true });
   }
 
+  private async writeTo(path: string, { tensors, host }: CheckpointContent): Promise<void> {
+    await writeSafetensors(path, tensors, {
+      format: "musicgen-tfjs",
+      "xp.cfg": this.run.configYaml,
+      "xp.sig": this.run.signature,
+      "xp.argv": JSON.stringify(this.run.argv),
+      git_commit: this.run.gitCommit ?? "unknown",
+      history: JSON.stringify((host.solver as { history: unknown }).history),
+      state: JSON.stringify(host),
+    });
+  }
+
   /** The checkpoint of this run, or null. Throws a UserError when it is damaged. */
   read(): (Required<CheckpointContent> & { close: () => void }) | null {
     if (!existsSync(this.path)) return null;
     const reader = openSafetensors(this.path);
     const { state } = reader.metadata;
     if (state === undefined) throw new UserError(`${this.path} holds weights, but not the state of a run`);
-    return { tensors: [], host: JSON.parse(state), reader, close: () => reader.close() };
+    try {
+      return { tensors: [], host: JSON.parse(state), reader, close: () => reader.close() };
+    } catch (error) {
+      reader.close();
+      throw new UserError(
+        `${this.path}: the state in it is not JSON (${(error as Error).message}); use another checkpoint`,
+      );
+    }
   }
 }
 
@@ -141,7 +157,16 @@ function linkOrCopy(from: string, to: string): void {
   try {
     linkSync(from, temporary);
   } catch {
-    copyFileSync(from, temporary);
+    copyWhole(from, temporary);
   }
   renameSync(temporary, to);
+}
+
+function copyWhole(from: string, to: string): void {
+  try {
+    copyFileSync(from, to);
+  } catch (error) {
+    rmSync(to, { force: true });
+    throw writeError(to, statSync(from).size, error as NodeJS.ErrnoException);
+  }
 }

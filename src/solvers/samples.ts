@@ -3,9 +3,10 @@
  * from what the sample was made for, so the same prompt has the same name in every epoch.
  */
 import { createHash } from "node:crypto";
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { writeWav } from "../data/audio/write_wav.ts";
+import { writeFileAtomic } from "../xp/folder.ts";
 
 export interface Sample {
   /** Position in the data set. */
@@ -46,9 +47,11 @@ export function writeSample(folder: string, epoch: number, sample: Sample): stri
     reference: null,
     generation_args: sample.generationArgs,
   };
-  const json = join(directory, `${id}.json`);
-  writeFileSync(`${json}.tmp`, `${JSON.stringify(description, null, 2)}\n`);
-  renameSync(`${json}.tmp`, json);
+  writeFileAtomic(
+    join(directory, `${id}.json`),
+    `${JSON.stringify(description, null, 2)}
+`,
+  );
   return path;
 }
 

@@ -92,7 +92,7 @@ export abstract class Solver {
         const left = epochs - this.history.length;
         if (left > 0) {
           const done = `epoch ${this.history.length} of ${epochs} done in ${durationText(seconds)}`;
-          this.log.info(`${done}, checkpoint written; about ${durationText(seconds * left)} to go`);
+          this.log.info(`${done}; about ${durationText(seconds * left)} to go`);
         }
       }
     } finally {
@@ -203,15 +203,19 @@ export abstract class Solver {
   private async commit(): Promise<void> {
     this.history.push(this.pending);
     this.pending = {};
-    await this.save();
-    await this.checkpoint.keepNumbered(this.history.length);
+    await this.checkpoint.writeEpoch(this.content(), this.history.length);
     this.run.writeHistory(this.history);
   }
 
+  /** Writes a checkpoint now, whatever the config says about those after epochs: nothing of an interrupted run is lost. */
   private async save(): Promise<void> {
+    await this.checkpoint.write(this.content());
+  }
+
+  private content(): CheckpointContent {
     const state = this.saveState();
     const solver = { history: this.history, pending: this.pending, position: this.position };
-    await this.checkpoint.write({ ...state, host: { ...state.host, solver } });
+    return { ...state, host: { ...state.host, solver } };
   }
 
   /** Continues this experiment, or starts from `continue_from`. Returns whether there was a checkpoint of its own. */

@@ -1,5 +1,4 @@
 /** Trains one experiment: composes its config, opens its folder, goes on from where it stopped. */
-import { join } from "node:path";
 import {
   asMusicGenConfig,
   composeTrainConfig,
@@ -65,10 +64,9 @@ export async function trainExperiment(
     } finally {
       await solver.close();
     }
-    if (!cfg.show)
-      log.info(
-        `checkpoint: ${join(experiment.dir, "checkpoint.safetensors")}; now: npm run generate -- "a description"`,
-      );
+    if (!cfg.show && experiment.checkpoint) {
+      log.info(`checkpoint: ${experiment.checkpoint}; now: npm run generate -- "a description"`);
+    }
     return 0;
   } catch (error) {
     const { name, signal } = error as { name?: string; signal?: string };

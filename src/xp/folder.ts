@@ -166,7 +166,7 @@ export function writeFileAtomic(file: string, content: string): void {
   try {
     const handle = fs.openSync(temporary, "w");
     try {
-      fs.writeSync(handle, content);
+      fs.writeFileSync(handle, content);
       fs.fsyncSync(handle);
     } finally {
       fs.closeSync(handle);

@@ -1,6 +1,7 @@
 /** Writes WAV files, whole or not at all. */
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { writeError } from "../../checkpoint/atomic_file.ts";
 import { UserError } from "../../errors.ts";
 import type { AudioClip } from "./audio.ts";
 
@@ -24,7 +25,7 @@ export function writeWav(path: string, audio: AudioClip, options: { format?: "s1
     renameSync(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });
-    throw error;
+    throw writeError(path, header.length + data.byteLength, error as NodeJS.ErrnoException);
   }
 }
 
