@@ -2,7 +2,7 @@
  * Checkpoints of a run: one `.safetensors` file with every tensor of the state and, in its metadata, the composed config,
  * the signature, the history, the git commit and the host's part of the state. Loading one executes nothing.
  */
-import { copyFileSync, existsSync, linkSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { copyFileSync, linkSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { writeError } from "../checkpoint/atomic_file.ts";
 import {
@@ -14,6 +14,7 @@ import {
 import { configFromYaml } from "../config/index.ts";
 import { asMusicGenConfig, type MusicGenConfig } from "../config/schema.ts";
 import { UserError } from "../errors.ts";
+import { CHECKPOINT_FILE, newestCheckpoint } from "../xp/folder.ts";
 import type { Run } from "./run.ts";
 
 /** What a solver puts into a checkpoint and takes out of it. */
@@ -33,8 +34,6 @@ export interface CheckpointConfig {
   keep_every_states: unknown;
 }
 
-export const checkpointName = "checkpoint.safetensors";
-
 export class Checkpoint {
   private readonly run: Run;
   private readonly config: CheckpointConfig;
@@ -45,7 +44,7 @@ export class Checkpoint {
       throw new UserError("checkpoint.keep_every_states is not built yet: leave it null");
     this.run = run;
     this.config = config;
-    this.path = join(run.folder, checkpointName);
+    this.path = join(run.folder, CHECKPOINT_FILE);
   }
 
   /** Replaces the checkpoint in one instant; when the disk refuses, the previous one is still there. */
@@ -90,16 +89,17 @@ export class Checkpoint {
 
   /** The checkpoint of this run, or null. Throws a UserError when it is damaged. */
   read(): (Required<CheckpointContent> & { close: () => void }) | null {
-    if (!existsSync(this.path)) return null;
-    const reader = openSafetensors(this.path);
+    const path = newestCheckpoint(this.run.folder);
+    if (!path) return null;
+    const reader = openSafetensors(path);
     const { state } = reader.metadata;
-    if (state === undefined) throw new UserError(`${this.path} holds weights, but not the state of a run`);
+    if (state === undefined) throw new UserError(`${path} holds weights, but not the state of a run`);
     try {
       return { tensors: [], host: JSON.parse(state), reader, close: () => reader.close() };
     } catch (error) {
       reader.close();
       throw new UserError(
-        `${this.path}: the state in it is not JSON (${(error as Error).message}); use another checkpoint`,
+        `${path}: the state in it is not JSON (${(error as Error).message}); use another checkpoint`,
       );
     }
   }

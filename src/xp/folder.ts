@@ -136,15 +136,20 @@ export function newestExperiment(doraDir: string): Experiment | undefined {
   return withCheckpoint.sort((a, b) => b.time - a.time)[0]?.experiment;
 }
 
-/** `checkpoint.safetensors` of a folder, else the `checkpoint_<epoch>.safetensors` of the latest epoch. */
+/**
+ * The checkpoint of a folder that was written last: `checkpoint.safetensors`, or the `checkpoint_<epoch>.safetensors` of the
+ * latest epoch when that is newer (a run with `checkpoint.save_last=false` writes no other).
+ */
 export function newestCheckpoint(dir: string): string | undefined {
   const names = fs.existsSync(dir) ? fs.readdirSync(dir) : [];
-  if (names.includes(CHECKPOINT_FILE)) return path.join(dir, CHECKPOINT_FILE);
   const numbered = names
     .map((name) => ({ name, epoch: Number(NUMBERED_CHECKPOINT.exec(name)?.[1] ?? Number.NaN) }))
     .filter(({ epoch }) => !Number.isNaN(epoch))
-    .sort((a, b) => b.epoch - a.epoch);
-  return numbered[0] && path.join(dir, numbered[0].name);
+    .sort((a, b) => b.epoch - a.epoch)
+    .map(({ name }) => path.join(dir, name));
+  const last = names.includes(CHECKPOINT_FILE) ? [path.join(dir, CHECKPOINT_FILE)] : [];
+  const written = (file: string) => fs.statSync(file).mtimeMs;
+  return [...last, ...numbered.slice(0, 1)].sort((a, b) => written(b) - written(a))[0];
 }
 
 /** The history of an experiment, [] when there is none. Throws UserError when the file is damaged. */

@@ -214,6 +214,16 @@ test("when the disk refuses a checkpoint the run says why; the previous one is w
   assert.equal(finished.code, 0, finished.output);
 });
 
+test("numbered checkpoints: the newest keep_last stay, also without a last one, and generation and resumption use them", async () => {
+  const args = [...small, "checkpoint.save_every=1", "checkpoint.keep_last=1", "checkpoint.save_last=false"];
+  const trained = await run("numbered", "train", args);
+  assert.equal(trained.code, 0, trained.output);
+  const checkpoints = readdirSync(experiment("numbered")).filter((name) => name.startsWith("checkpoint"));
+  assert.deepEqual(checkpoints, ["checkpoint_2.safetensors"]);
+  const again = await run("numbered", "train", args);
+  assert.match(again.output, /all 2 epochs are done/);
+});
+
 for (const [what, args, expected] of [
   ["an unknown key", ["optim.learning_rate=1"], /error: .*optim\.learning_rate/],
   ["a key with a typing mistake", ["optim.max_nrom=1"], /error: .*max_nrom.*did you mean.*max_norm/s],
