@@ -9,6 +9,7 @@ import { writeWav } from "./data/audio/write_wav.ts";
 import { UserError } from "./errors.ts";
 import { terminal } from "./log/live_line.ts";
 import { configureRuntime, type RuntimeOptions } from "./runtime/options.ts";
+import { slug } from "./solvers/samples.ts";
 import { resolveDoraDir } from "./xp/folder.ts";
 
 const help = `usage: npm run generate -- "a description" ["another description" …] [key=value | --key value …]
@@ -196,11 +197,7 @@ function outputPath(
 ): string {
   const base = resolve(PROJECT_ROOT, out);
   if (out.endsWith(".wav")) return count === 1 ? base : base.replace(/\.wav$/, `_${index + 1}.wav`);
-  const words = (description ?? "unconditional")
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, "-")
-    .replace(/^-|-$/g, "")
-    .slice(0, 80);
+  const words = slug(description ?? "unconditional", 80);
   const name = `${words || "sample"}_seed${seed}`;
   const taken = (n: number) => existsSync(join(base, `${name}${n > 1 ? `_${n}` : ""}.wav`));
   let n = 1;

@@ -1,12 +1,11 @@
 /** A language model and its codec together: descriptions in, audio out (AudioCraft's `MusicGen`). */
-
 import type { ConditioningAttributes } from "../data/conditioning.ts";
 import { UserError } from "../errors.ts";
 import { scoped, type Tensor, tf } from "../runtime/index.ts";
 import type { CompressionModel } from "./compression.ts";
 import { textAttributes } from "./conditioners/base.ts";
 import { nullConditions } from "./conditioners/provider.ts";
-import { type ConditionStreams, Generator } from "./lm/generation.ts";
+import { type ConditionStreams, columns, Generator } from "./lm/generation.ts";
 import type { MusicGenLM } from "./lm/lm.ts";
 import type { SamplingOptions } from "./lm/sampling.ts";
 
@@ -169,13 +168,4 @@ export class MusicGen {
       );
     });
   }
-}
-
-/** Columns [from, to) of rows of `length`. */
-function columns(codes: Int32Array, rows: number, length: number, from: number, to: number): Int32Array {
-  const out = new Int32Array(rows * (to - from));
-  for (let row = 0; row < rows; row++) {
-    out.set(codes.subarray(row * length + from, row * length + to), row * (to - from));
-  }
-  return out;
 }

@@ -55,31 +55,22 @@ export function executeWithAutocast(
   if (!positions.every((i) => executor.dtypeOf(inputs[i]) === DataType.float)) {
     return executor.execute(name, attrs, inputs, outputs);
   }
-  const cast = (id: number, dtype: number) =>
-    executor.execute(
-      "Cast",
-      [
-        { name: "DstT", type: AttrType.type, value: dtype },
-        { name: "SrcT", type: AttrType.type, value: executor.dtypeOf(id) },
-      ],
-      [id],
-      1,
-    )[0].id;
+  const cast = (id: number, from: number, to: number) => {
+    const attrs = [
+      { name: "DstT", type: AttrType.type, value: to },
+      { name: "SrcT", type: AttrType.type, value: from },
+    ];
+    return executor.execute("Cast", attrs, [id], 1);
+  };
   const lowered = [...inputs];
-  for (const i of positions) lowered[i] = executor.cachedCast(inputs[i], low, () => cast(inputs[i], low));
+  for (const i of positions) {
+    lowered[i] = executor.cachedCast(inputs[i], low, () => cast(inputs[i], DataType.float, low)[0].id);
+  }
   const loweredAttrs = attrs.map((attr) =>
     attr.name === "T" || attr.name === "dtype" ? { ...attr, value: low } : attr,
   );
   const [result] = executor.execute(name, loweredAttrs, lowered, 1);
-  const wide = executor.execute(
-    "Cast",
-    [
-      { name: "DstT", type: AttrType.type, value: DataType.float },
-      { name: "SrcT", type: AttrType.type, value: low },
-    ],
-    [result.id],
-    1,
-  );
+  const wide = cast(result.id, low, DataType.float);
   for (const i of positions) executor.release(lowered[i]);
   executor.release(result.id);
   return wide;

@@ -27,12 +27,16 @@ export function runOp(name: string, inputs: OpInput[], attrs: OpAttrs = {}, outp
   const ids = inputs.map((input) =>
     "handle" in input ? input.handle : backend.getInputTensorIds([input])[0],
   );
-  const list = Object.entries(attrs).map(([key, value]) =>
-    typeof value === "boolean" ? { name: key, type: AttrType.bool, value } : { name: key, ...value },
-  );
   return backend.binding
-    .executeOp(name, list, ids, outputs)
+    .executeOp(name, attrList(attrs), ids, outputs)
     .map((metadata) => backend.createOutputTensor(metadata));
+}
+
+/** Attributes as the binding takes them. */
+export function attrList(attrs: OpAttrs): OpAttr[] {
+  return Object.entries(attrs).map(([name, value]) =>
+    typeof value === "boolean" ? { name, type: AttrType.bool, value } : { name, ...value },
+  );
 }
 
 /** Makes `binding` the one that tfjs talks to while `f` runs. */

@@ -3,7 +3,7 @@
  * place, inside a jitted function or outside, in every mode.
  */
 import { DataType, type TypedArray } from "./native.ts";
-import { attr, type OpAttrs, type OpInput, runOp, withBinding } from "./ops.ts";
+import { attr, attrList, type OpAttrs, type OpInput, runOp, withBinding } from "./ops.ts";
 import { realBinding, scoped, type Tensor, tf } from "./tensorflow.ts";
 
 let count = 0;
@@ -96,16 +96,12 @@ export class Variable {
   }
 
   private create(): void {
-    const attrs: OpAttrs = {
+    const attrs = attrList({
       dtype: attr.type(this.dtype),
       shape: attr.shape(this.shape),
       shared_name: attr.string(`v${++count}`),
-    };
-    const list = Object.entries(attrs).map(([name, value]) => ({
-      name,
-      ...(value as { type: number; value: unknown }),
-    }));
-    this.handleId = realBinding.executeOp("VarHandleOp", list, [], 1)[0].id;
+    });
+    this.handleId = realBinding.executeOp("VarHandleOp", attrs, [], 1)[0].id;
     byHandle.set(this.handleId, this);
   }
 

@@ -2,7 +2,7 @@
  * Checkpoints of a run: one `.safetensors` file with every tensor of the state and, in its metadata, the composed config,
  * the signature, the history, the git commit and the host's part of the state. Loading one executes nothing.
  */
-import { copyFileSync, linkSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { copyFileSync, linkSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { writeError } from "../checkpoint/atomic_file.ts";
 import {
@@ -14,7 +14,7 @@ import {
 import { configFromYaml } from "../config/index.ts";
 import { asMusicGenConfig, type MusicGenConfig } from "../config/schema.ts";
 import { UserError } from "../errors.ts";
-import { CHECKPOINT_FILE, newestCheckpoint } from "../xp/folder.ts";
+import { CHECKPOINT_FILE, newestCheckpoint, numberedCheckpoints } from "../xp/folder.ts";
 import type { Run } from "./run.ts";
 
 /** What a solver puts into a checkpoint and takes out of it. */
@@ -64,15 +64,7 @@ export class Checkpoint {
     if (last) linkOrCopy(this.path, name);
     else await this.writeTo(name, content);
     if (!keep) return;
-    const numbers = readdirSync(this.run.folder).flatMap(
-      (file) => /^checkpoint_(\d+)\.safetensors$/.exec(file)?.[1] ?? [],
-    );
-    const oldest = numbers
-      .map(Number)
-      .sort((a, b) => b - a)
-      .slice(keep);
-    for (const number of oldest)
-      rmSync(join(this.run.folder, `checkpoint_${number}.safetensors`), { force: true });
+    for (const old of numberedCheckpoints(this.run.folder).slice(keep)) rmSync(old, { force: true });
   }
 
   private async writeTo(path: string, { tensors, host }: CheckpointContent): Promise<void> {

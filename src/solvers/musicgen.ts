@@ -39,6 +39,7 @@ import { Solver } from "./solver.ts";
 import { MeanMetrics, type Metrics } from "./stage_metrics.ts";
 
 type Loader = DataLoader<MusicInfo>;
+
 export class MusicGenSolver extends Solver {
   protected readonly bestMetric = "ce";
   protected readonly formatter = new Formatter({

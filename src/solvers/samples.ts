@@ -66,10 +66,11 @@ function sampleId({ index, prompt }: Sample, conditions: [string, string][]): st
   return `${hash.digest("hex")}_${kind}_${slugs || "unconditioned"}`.slice(0, 200);
 }
 
-function slug(text: string): string {
+/** A text as part of a file name: lower-case words joined by hyphens, at most `length` characters. */
+export function slug(text: string, length = 100): string {
   return text
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, "-")
     .replace(/^-|-$/g, "")
-    .slice(0, 100);
+    .slice(0, length);
 }

@@ -2,8 +2,7 @@
 
 export type Metrics = Record<string, number>;
 
-/** One epoch of the history: the metrics of each stage. */
-export type EpochMetrics = Record<string, Metrics>;
+export type { EpochMetrics } from "../xp/folder.ts";
 
 export class MeanMetrics {
   private sums: Metrics = {};

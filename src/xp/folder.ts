@@ -142,14 +142,20 @@ export function newestExperiment(doraDir: string): Experiment | undefined {
  */
 export function newestCheckpoint(dir: string): string | undefined {
   const names = fs.existsSync(dir) ? fs.readdirSync(dir) : [];
-  const numbered = names
+  const numbered = numberedCheckpoints(dir);
+  const last = names.includes(CHECKPOINT_FILE) ? [path.join(dir, CHECKPOINT_FILE)] : [];
+  const written = (file: string) => fs.statSync(file).mtimeMs;
+  return [...last, ...numbered.slice(0, 1)].sort((a, b) => written(b) - written(a))[0];
+}
+
+/** The files `checkpoint_<epoch>.safetensors` of a folder, the latest epoch first. */
+export function numberedCheckpoints(dir: string): string[] {
+  const names = fs.existsSync(dir) ? fs.readdirSync(dir) : [];
+  return names
     .map((name) => ({ name, epoch: Number(NUMBERED_CHECKPOINT.exec(name)?.[1] ?? Number.NaN) }))
     .filter(({ epoch }) => !Number.isNaN(epoch))
     .sort((a, b) => b.epoch - a.epoch)
     .map(({ name }) => path.join(dir, name));
-  const last = names.includes(CHECKPOINT_FILE) ? [path.join(dir, CHECKPOINT_FILE)] : [];
-  const written = (file: string) => fs.statSync(file).mtimeMs;
-  return [...last, ...numbered.slice(0, 1)].sort((a, b) => written(b) - written(a))[0];
 }
 
 /** The history of an experiment, [] when there is none. Throws UserError when the file is damaged. */

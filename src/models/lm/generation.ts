@@ -106,7 +106,8 @@ export class Generator {
         const from = offset === start ? 0 : offset - 1;
         const previous = states;
         const token = scoped(() => {
-          const tokens = stepTokens(sequence.codes, batch, nQ, sequence.length, from, offset);
+          const values = columns(sequence.codes, batch * nQ, sequence.length, from, offset);
+          const tokens = tf.tensor3d(values, [batch, nQ, offset - from], "int32") as Tensor;
           const inputs = conditions.streams.map(() =>
             conditions.guidance === "joint" ? tf.concat([tokens, tokens], 0) : tokens,
           );
@@ -152,7 +153,8 @@ export class Generator {
       disposeExcept(states, []);
     }
     const out = pattern.revertSequence(sequence.codes, [batch, nQ, sequence.length], unknown);
-    return options.removePrompts ? dropFrames(out.codes, frames, promptFrames) : { codes: out.codes, frames };
+    const dropped = options.removePrompts ? promptFrames : 0;
+    return { codes: columns(out.codes, batch * nQ, frames, dropped, frames), frames: frames - dropped };
   }
 
   /** The first call: everything up to the first unknown step, prepended conditions included. */
@@ -216,33 +218,24 @@ function emptyBlock({ keys }: KeyValues): KeyValues {
   return { keys: zeros(), values: zeros() };
 }
 
-/** Columns [from, to) of a sequence as a tensor int32 [B, K, to - from]. */
-function stepTokens(
-  codes: Int32Array,
-  batch: number,
-  nQ: number,
+/** Columns [from, to) of `rows` rows of `length` values. */
+export function columns(
+  values: Int32Array,
+  rows: number,
   length: number,
   from: number,
   to: number,
-): Tensor {
-  const steps = to - from;
-  const values = new Int32Array(batch * nQ * steps);
-  for (let row = 0; row < batch * nQ; row++)
-    values.set(codes.subarray(row * length + from, row * length + to), row * steps);
-  return tf.tensor3d(values, [batch, nQ, steps], "int32");
+): Int32Array {
+  const out = new Int32Array(rows * (to - from));
+  for (let row = 0; row < rows; row++) {
+    out.set(values.subarray(row * length + from, row * length + to), row * (to - from));
+  }
+  return out;
 }
 
 function lastStep(y: Tensor): Tensor {
   const [batch, length, dim] = y.shape as [number, number, number];
   return tf.slice(y, [0, length - 1, 0], [batch, 1, dim]);
-}
-
-function dropFrames(codes: Int32Array, frames: number, drop: number): { codes: Int32Array; frames: number } {
-  const kept = frames - drop;
-  const out = new Int32Array((codes.length / frames) * kept);
-  for (let row = 0; row < codes.length / frames; row++)
-    out.set(codes.subarray(row * frames + drop, (row + 1) * frames), row * kept);
-  return { codes: out, frames: kept };
 }
 
 function tensorsOf(states: StreamingState[]): Tensor[] {
