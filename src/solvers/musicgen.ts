@@ -117,6 +117,12 @@ export class MusicGenSolver extends Solver {
       `model: ${(this.lm.parameterCount() / 1e6).toFixed(2)} M parameters, ${trainable.length} tensors; ` +
         `codec: ${this.codec.numCodebooks} codebooks of ${this.codec.cardinality} at ${this.codec.frameRate} Hz`,
     );
+    if (this.loaders.train) {
+      this.log.info(
+        `training: ${optim.epochs} epochs of ${this.updatesPerEpoch} updates, ${this.loaders.train.options.batchSize} x ` +
+          `${cfg.dataset.segment_duration} s each; the time to go is known after the first epoch`,
+      );
+    }
   }
 
   /** Updates of one train stage: what the config asks for, or fewer when the data set has no more. */
