@@ -11,8 +11,7 @@ import {
   type WeightsReader,
   writeSafetensors,
 } from "../checkpoint/safetensors.ts";
-import { configFromYaml } from "../config/index.ts";
-import { asMusicGenConfig, type MusicGenConfig } from "../config/schema.ts";
+import { type ComposedConfig, configFromYaml } from "../config/index.ts";
 import { UserError } from "../errors.ts";
 import { CHECKPOINT_FILE, newestCheckpoint, numberedCheckpoints } from "../xp/folder.ts";
 import type { Run } from "./run.ts";
@@ -99,7 +98,9 @@ export class Checkpoint {
 
 /** A checkpoint read for its weights: to generate from, or to start another run from. */
 export interface TrainedModel {
-  cfg: MusicGenConfig;
+  /** The config as it was composed, interpolations kept. */
+  config: ComposedConfig;
+  metadata: Readonly<Record<string, string>>;
   signature: string;
   /** Tensors of the best state, by the model's own names. */
   weights: {
@@ -123,7 +124,8 @@ export function openTrained(path: string): TrainedModel {
     .filter((name) => name.startsWith(prefix))
     .map((name) => name.slice(prefix.length));
   return {
-    cfg: asMusicGenConfig(configFromYaml(yaml, `${path} (xp.cfg)`)),
+    config: configFromYaml(yaml, `${path} (xp.cfg)`),
+    metadata: reader.metadata,
     signature: reader.metadata["xp.sig"] ?? "unknown",
     weights: {
       path,

@@ -3,9 +3,9 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { writeGraphEvents } from "../log/tfevents.ts";
 import { crossEntropyPerCodebook } from "../losses/cross_entropy.ts";
-import type { PreparedConditions } from "../models/conditioners/provider.ts";
+import { lossMask, type PreparedConditions } from "../models/conditioners/provider.ts";
 import type { MusicGenLM } from "../models/lm/lm.ts";
-import type { Parameter } from "../nn/index.ts";
+import { type Parameter, withDropout } from "../nn/index.ts";
 import { clipByGlobalNorm, type ExponentialMovingAverage, type Optimizer } from "../optim/index.ts";
 import { type AutocastType, autocast, jit, type Tensor, tf, valueAndGradients } from "../runtime/index.ts";
 import type { Metrics } from "./stage_metrics.ts";
@@ -25,6 +25,8 @@ export interface UpdateInput {
   hyper: Record<string, Tensor>;
   /** Weight of the new value in the average; null: no averaging in this update. */
   emaWeight: Tensor | null;
+  /** What dropout is drawn from, int32 [2]: the same for the same update of the same run. */
+  dropoutKey: Tensor;
   /** Static: whether the optimizer moves the weights (D-Adaptation rests while the rate is 0). */
   moves: boolean;
 }
@@ -78,11 +80,11 @@ export class LMStep {
   }
 
   /** Forward, backward, clipping, update, average -> [ce, gradient norm, ce per codebook…, the optimizer's…] */
-  private traceTrain(batch: StepInput, { hyper, emaWeight, moves }: UpdateInput): Tensor {
+  private traceTrain(batch: StepInput, { hyper, emaWeight, dropoutKey, moves }: UpdateInput): Tensor {
     const { optimizer, ema, precision, maxNorm } = this.parts;
     const { loss, aux, gradients } = autocast(precision, () =>
       valueAndGradients(() => {
-        const { ce, perCodebook } = this.loss(batch);
+        const { ce, perCodebook } = withDropout(dropoutKey, () => this.loss(batch, true));
         return { loss: ce, aux: { perCodebook } };
       }, this.trainable),
     );
@@ -93,20 +95,25 @@ export class LMStep {
   }
 
   private traceValid(batch: StepInput): Tensor {
-    const { ce, perCodebook } = autocast(this.parts.precision, () => this.loss(batch));
+    const { ce, perCodebook } = autocast(this.parts.precision, () => this.loss(batch, false));
     return tf.stack([ce, ...tf.unstack(perCodebook)]);
   }
 
-  private loss({ codes, mask, conditions }: StepInput) {
+  private loss({ codes, mask, conditions }: StepInput, training: boolean) {
     const { lm } = this.parts;
     const {
       logits,
       targets,
       mask: patternMask,
-    } = lm.predictions(codes, lm.conditionProvider.forward(conditions));
-    const counted = mask === null ? patternMask : tf.mul(patternMask, lm.alongSteps(mask));
+    } = lm.predictions(codes, lm.conditionProvider.forward(conditions, { training }));
+    // Beside the pattern's ends, padding does not count, nor what a condition was cut from.
+    const heard = lossMask(conditions)?.expandDims(1).tile([1, lm.config.n_q, 1]) ?? null;
+    const counted = [mask, heard].reduce<Tensor>(
+      (all, cells) => (cells === null ? all : tf.mul(all, lm.alongSteps(cells))),
+      patternMask,
+    );
     const card = tf.scalar(lm.config.card - 1, "int32"); // a special token is no class; its positions don't count
-    return crossEntropyPerCodebook(logits, tf.minimum(targets, card), counted as Tensor);
+    return crossEntropyPerCodebook(logits, tf.minimum(targets, card), counted);
   }
 }
 

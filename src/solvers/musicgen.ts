@@ -16,10 +16,14 @@ import { StageProgress } from "../log/progress.ts";
 import { buildCompressionModel, buildLM, trainedDuration } from "../models/builders.ts";
 import type { CompressionModel } from "../models/compression.ts";
 import { nullify } from "../models/conditioners/base.ts";
-import { AttributeDropout, ClassifierFreeGuidanceDropout } from "../models/conditioners/dropout.ts";
+import {
+  AttributeDropout,
+  ClassifierFreeGuidanceDropout,
+  CONDITION_KINDS,
+} from "../models/conditioners/dropout.ts";
 import type { MusicGenLM } from "../models/lm/lm.ts";
 import { MusicGen } from "../models/musicgen.ts";
-import { loadState, type Parameter } from "../nn/index.ts";
+import type { Parameter } from "../nn/index.ts";
 import {
   buildOptimizer,
   buildSchedule,
@@ -29,14 +33,14 @@ import {
 } from "../optim/index.ts";
 import { type AutocastType, scoped, type Tensor, tf, type Variable } from "../runtime/index.ts";
 import { BestState } from "./best_state.ts";
-import { type CheckpointContent, openTrained } from "./checkpoint.ts";
+import type { CheckpointContent } from "./checkpoint.ts";
 import { generateSamples } from "./generate_stage.ts";
 import { LMStep } from "./lm_step.ts";
 import { checkOptions } from "./musicgen_options.ts";
-import { resolveCheckpoint } from "./resolve.ts";
 import type { Run } from "./run.ts";
 import { Solver } from "./solver.ts";
 import { MeanMetrics, type Metrics } from "./stage_metrics.ts";
+import { openMusicGen } from "./trained.ts";
 
 type Loader = DataLoader<MusicInfo>;
 
@@ -106,6 +110,7 @@ export class MusicGenSolver extends Solver {
     this.cfgDropout = new ClassifierFreeGuidanceDropout(
       cfg.classifier_free_guidance.training_dropout,
       nullify,
+      { kinds: CONDITION_KINDS },
     );
     this.attributeDropout = new AttributeDropout(cfg.attribute_dropout as never, nullify);
     this.precision = this.choosePrecision();
@@ -117,6 +122,7 @@ export class MusicGenSolver extends Solver {
       `model: ${(this.lm.parameterCount() / 1e6).toFixed(2)} M parameters, ${trainable.length} tensors; ` +
         `codec: ${this.codec.numCodebooks} codebooks of ${this.codec.cardinality} at ${this.codec.frameRate} Hz`,
     );
+    for (const notice of this.lm.conditionProvider.notices) this.log.warn(notice);
     if (this.loaders.train) {
       this.log.info(
         `training: ${optim.epochs} epochs of ${this.updatesPerEpoch} updates, ${this.loaders.train.options.batchSize} x ` +
@@ -142,7 +148,7 @@ export class MusicGenSolver extends Solver {
     let average = averager();
     let index = start;
     for await (const batch of progress.over(first(total, loader.batches(epoch, start)))) {
-      const metrics = this.updateWith(batch, index++);
+      const metrics = this.updateWith(batch, await this.attributes(batch, true), index++);
       if (!Number.isFinite(metrics.ce) || !Number.isFinite(metrics.grad_norm)) {
         throw this.diverged(epoch, index, metrics);
       }
@@ -153,15 +159,22 @@ export class MusicGenSolver extends Solver {
     this.adviseOnData(loader, epoch);
   }
 
+  /** What conditions a batch, after the dropouts, with all that its conditioners need from files. */
+  private async attributes(batch: Batch<MusicInfo>, training: boolean): Promise<ConditioningAttributes[]> {
+    const kept = this.cfgDropout.apply(attributesOf(batch), training);
+    const attributes = this.attributeDropout.apply(kept, training);
+    await this.lm.conditionProvider.load(attributes);
+    return attributes;
+  }
+
   /** One update of the weights with a batch; `index` counts the epoch's updates. */
-  private updateWith(batch: Batch<MusicInfo>, index: number): Metrics {
+  private updateWith(batch: Batch<MusicInfo>, attributes: ConditioningAttributes[], index: number): Metrics {
     const lr = this.schedule(this.updates);
     const moves = this.optimizer.changes(lr);
     const averages =
       this.ema !== null &&
       (index + 1) % Math.min(this.cfg.optim.ema.updates ?? this.updatesPerEpoch, this.updatesPerEpoch) === 0;
     const metrics = scoped(() => {
-      const attributes = this.attributeDropout.apply(this.cfgDropout.apply(attributesOf(batch), true), true);
       const conditions = this.lm.conditionProvider.prepare(attributes, { training: true });
       const input = { ...this.tokens(batch), conditions };
       const hyper = Object.entries(this.optimizer.nextHyper(lr)).map(([name, value]) => [
@@ -169,7 +182,12 @@ export class MusicGenSolver extends Solver {
         tf.scalar(value),
       ]);
       const emaWeight = averages ? tf.scalar(this.ema!.nextWeight()) : null;
-      const update = { hyper: Object.fromEntries(hyper) as Record<string, Tensor>, emaWeight, moves };
+      const update = {
+        hyper: Object.fromEntries(hyper) as Record<string, Tensor>,
+        emaWeight,
+        dropoutKey: tf.tensor1d([this.cfg.seed ?? 0, this.updates], "int32"),
+        moves,
+      };
       const result = this.step.train(input, update);
       if (this.cfg.jit_report && this.updates === 0) {
         this.log.info(this.step.report(join(this.run.folder, "graphs"), input, update));
@@ -217,8 +235,9 @@ export class MusicGenSolver extends Solver {
     const progress = this.progress(split, epoch, batches, loader);
     const mean = new MeanMetrics();
     for await (const batch of progress.over(first(batches, loader.batches(0)))) {
+      const attributes = await this.attributes(batch, false);
       const metrics = scoped(() => {
-        const conditions = this.lm.conditionProvider.prepare(attributesOf(batch), { training: false });
+        const conditions = this.lm.conditionProvider.prepare(attributes, { training: false });
         return this.step.valid({ ...this.tokens(batch), conditions });
       });
       mean.add(metrics);
@@ -326,15 +345,15 @@ export class MusicGenSolver extends Solver {
     this.best.load(file);
   }
 
-  /** `continue_from`: the best weights of another run; schedule, optimizer and history start anew. */
+  /** `continue_from`: the best weights of another run, or of a published model; schedule, optimizer and history start anew. */
   protected async loadWeights(from: string): Promise<void> {
-    const trained = openTrained(resolveCheckpoint(from, this.run.doraDir));
-    loadState(this.lm, trained.weights);
+    const trained = await openMusicGen(from, this.run.doraDir);
+    trained.loadInto(this.lm);
     for (const [index, [, average]] of (this.ema?.averages ?? []).entries()) {
       tf.tidy(() => average.assign(this.parameters[index][1].value));
     }
     this.log.info(
-      `starting from the weights of ${trained.weights.path} (${trained.signature}, ${trained.epochs} epochs)`,
+      `starting from the weights of ${trained.path} (${trained.signature}, ${trained.epochs} epochs)`,
     );
     trained.close();
   }

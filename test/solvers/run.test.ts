@@ -29,6 +29,7 @@ const data = join(folder, "data");
 const small = [
   "transformer_lm.dim=32",
   "transformer_lm.num_layers=1",
+  "transformer_lm.dropout=0.1",
   "dataset.batch_size=2",
   "dataset.segment_duration=1",
   "dataset.num_workers=0",
@@ -231,8 +232,8 @@ for (const [what, args, expected] of [
   ["a missing manifest", ["datasource.train=nowhere/at/all"], /error: .*nowhere\/at\/all/],
   [
     "an option that is not built",
-    ["transformer_lm.positional_embedding=rope"],
-    /error: transformer_lm\.positional_embedding=rope is not built/,
+    ["transformer_lm.emb_lr=0.1"],
+    /error: transformer_lm\.emb_lr=0.1 is not built/,
   ],
   ["a solver that is not built", ["solver=magnet/magnet_32khz"], /error: .*magnet/],
   ["an unknown solver", ["solver=musicgen/nothing"], /error: .*musicgen\/nothing/],
