@@ -25,9 +25,11 @@ const help = `usage: npm run export -- [MODEL] --format FORMAT [--out FOLDER] [-
 const FORMATS = ["hf", "audiocraft", "safetensors"] as const;
 const DTYPE_NAMES = ["float32", "float16", "bfloat16"] as const satisfies readonly DtypeName[];
 
-interface Arguments {
+export interface ExportArguments {
+  /** null: the newest checkpoint. */
   model: string | null;
   format: (typeof FORMATS)[number];
+  /** null: a folder named after the model and the format. */
   out: string | null;
   dtype: DtypeName;
 }
@@ -37,8 +39,15 @@ export async function main(argv: string[]): Promise<number> {
     process.stdout.write(help);
     return 0;
   }
-  const { model, format, out, dtype } = parseArguments(argv);
+  const options = parseArguments(argv);
   configureRuntime({ device: "cpu", jit: "auto" });
+  const written = await exportModel(options);
+  process.stdout.write(`${relative(process.cwd(), written) || written}\n`);
+  return 0;
+}
+
+/** Writes the export; returns its file or folder. */
+export async function exportModel({ model, format, out, dtype }: ExportArguments): Promise<string> {
   const source = await loadSource(model);
   const name = source.name.replace(/[^\w.-]+/g, "-");
   const target = resolve(PROJECT_ROOT, out ?? join("exports", `${name}-${format}`));
@@ -60,14 +69,12 @@ export async function main(argv: string[]): Promise<number> {
   } finally {
     terminal.clear();
   }
-  const written = format === "safetensors" ? file : target;
-  process.stdout.write(`${relative(process.cwd(), written) || written}\n`);
-  return 0;
+  return format === "safetensors" ? file : target;
 }
 
 async function write(
   source: CodecSource | MusicGenSource,
-  format: Arguments["format"],
+  format: ExportArguments["format"],
   to: { target: string; file: string; spec: string | null },
   options: ExportOptions,
 ): Promise<void> {
@@ -96,7 +103,7 @@ async function loadSource(name: string | null): Promise<CodecSource | MusicGenSo
   return spec === null ? await loadMusicGenSource(name) : await loadCodecSource(spec);
 }
 
-function parseArguments(argv: string[]): Arguments {
+function parseArguments(argv: string[]): ExportArguments {
   const given: Record<string, string> = {};
   for (let i = 0; i < argv.length; i++) {
     const [, name, inline] = /^(?:--)?(format|out|dtype|model)=([\s\S]*)$/.exec(argv[i]) ?? [];

@@ -46,7 +46,7 @@ export abstract class ConvKernel extends Module {
 }
 
 /**
- * Draws PyTorch's default, U(-1/sqrt(n), 1/sqrt(n)) with n = the second axis times the kernel size. `outputs` is the axis of
+ * Draws PyTorch's default, U(-1/sqrt(n), 1/sqrt(n)) with n = the second axis times the kernel's size. `outputs` is the axis of
  * the output channels: 0, transposed 1.
  */
 export function buildKernel(
@@ -55,7 +55,7 @@ export function buildKernel(
   norm: ConvNorm,
   init: InitializerStream,
 ): ConvKernel {
-  const bound = 1 / Math.sqrt(shape[1] * shape[2]);
+  const bound = 1 / Math.sqrt(shape.slice(1).reduce((a, b) => a * b, 1));
   const draw = init.uniform(bound);
   const bias = new Parameter([shape[outputs]], init.uniform(bound));
   if (norm === "weight_norm") return new WeightNormKernel(shape, draw, bias);
@@ -87,7 +87,7 @@ export class WeightNormKernel extends ConvKernel {
   constructor(shape: number[], draw: Initializer, bias: Parameter) {
     super();
     this.bias = bias;
-    this.weightG = new Parameter([shape[0], 1, 1], () => rowNorms(draw(shape)));
+    this.weightG = new Parameter([shape[0], ...shape.slice(1).fill(1)], () => rowNorms(draw(shape)));
     this.weightV = new Parameter(shape, draw);
   }
 
@@ -98,7 +98,8 @@ export class WeightNormKernel extends ConvKernel {
 }
 
 function rowNorms(v: Tensor): Tensor {
-  return tf.sqrt(tf.sum(tf.square(v), [1, 2], true));
+  const others = v.shape.slice(1).map((_, i) => i + 1);
+  return tf.sqrt(tf.sum(tf.square(v), others, true));
 }
 
 /**
