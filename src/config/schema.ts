@@ -154,6 +154,8 @@ const optim = object({
   lr: about("learning rate", float({ min: 0 })),
   optimizer: oneOf("adam", "adamw", "dadam"),
   max_norm: about("gradients are clipped to this norm; 0: not at all", nullable(float({ min: 0 }))),
+  accumulate: optional(about("batches whose gradients are averaged for one update", positive())),
+  skip_nonfinite: optional(about("leave out updates that are not finite, instead of ending the run", bool())),
   eager_sync: bool(),
   adam: object({
     betas: list(float({ min: 0, max: 1 })),
@@ -241,6 +243,7 @@ const musicgen = object(
         anything(),
       ),
     ),
+    plugins: optional(about("modules to load first, for solvers of one's own", list(string()))),
     seed: nullable(int()),
     show: about("print the model and stop", bool()),
     continue_from: about("start from the weights of another run or file", nullable(string())),
@@ -316,6 +319,9 @@ const musicgen = object(
     optim,
     schedule,
     checkpoint: object({
+      every_updates: optional(
+        about("updates between two checkpoints in the middle of an epoch", nullable(positive())),
+      ),
       save_last: about("write a checkpoint after every epoch", bool()),
       save_every: about("epochs between two checkpoints that are kept", nullable(count())),
       keep_last: about("how many of these to keep; null: all", nullable(count())),

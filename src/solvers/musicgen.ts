@@ -425,6 +425,8 @@ async function* first<T>(
   }
 }
 
+/** The variable's value of now: updates that follow do not change it. */
 function source(name: string, variable: Variable): TensorSource {
-  return { name, dtype: "F32", shape: variable.shape, data: () => variable.read() };
+  const { take, release } = variable.snapshot();
+  return { name, dtype: "F32", shape: variable.shape, data: take, release };
 }

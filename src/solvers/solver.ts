@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import type { MusicGenConfig } from "../config/schema.ts";
 import { DivergedError, UserError } from "../errors.ts";
+import { averager } from "../log/averager.ts";
 import type { Formatter } from "../log/formatter.ts";
 import type { Logger } from "../log/logger.ts";
 import { durationText, logSummary, summaryLine } from "../log/progress.ts";
@@ -95,8 +96,10 @@ export abstract class Solver {
           this.log.info(`${done}; about ${durationText(seconds * left)} to go`);
         }
       }
+      await this.checkpoint.finish();
     } finally {
       this.signals.close();
+      await this.checkpoint.close();
     }
   }
 
@@ -147,13 +150,18 @@ export abstract class Solver {
     const began = performance.now();
     let updates = from.updates;
     const seconds = () => from.seconds + (performance.now() - began) / 1000;
+    let last = performance.now();
+    const stepTime = averager(0.9);
     await this.trainEpoch(epoch, from.updates, async (metrics) => {
       mean.add(metrics);
       updates++;
+      this.position = { updates, seconds: seconds(), mean: mean.state() };
+      const { step } = stepTime({ step: performance.now() - last });
+      await this.saveInBackground(updates, step);
+      last = performance.now();
       try {
         this.signals.check();
       } catch (interrupted) {
-        this.position = { updates, seconds: seconds(), mean: mean.state() };
         await this.save();
         this.log.info(
           `checkpoint after update ${updates} of epoch ${epoch}: the same command goes on from here`,
@@ -163,6 +171,17 @@ export abstract class Solver {
     });
     this.position = null;
     this.finishStage("train", { ...mean.mean(), duration: seconds() });
+  }
+
+  /** Goes on writing a checkpoint within a twentieth of a step's time, and begins one when it is due. */
+  private async saveInBackground(updates: number, stepMilliseconds: number): Promise<void> {
+    try {
+      await this.checkpoint.advance(stepMilliseconds / 20);
+      if (this.checkpoint.isDue(updates)) await this.checkpoint.begin(this.content());
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      this.log.warn(`${error.message}\nTraining goes on; the checkpoint from before is still there.`);
+    }
   }
 
   /** Starts TensorBoard's file with the history so far. */
@@ -203,7 +222,7 @@ export abstract class Solver {
   private async commit(): Promise<void> {
     this.history.push(this.pending);
     this.pending = {};
-    await this.checkpoint.writeEpoch(this.content(), this.history.length);
+    await this.checkpoint.beginEpoch(() => this.content(), this.history.length);
     this.run.writeHistory(this.history);
   }
 

@@ -1,105 +1,13 @@
 /** Whole runs, as a user starts them: training, resuming, interrupting, generating, and what bad input leads to. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { before, test } from "node:test";
 import { openSafetensors } from "../../src/checkpoint/safetensors.ts";
 import { audioInfo } from "../../src/data/audio/read.ts";
-import { writeWav } from "../../src/data/audio/write_wav.ts";
-import { describeClip } from "../../src/data/example/description.ts";
-import { exampleSpecs } from "../../src/data/example/specs.ts";
-import { synthesizeClip } from "../../src/data/example/synthesize.ts";
+import { experiment, folder, makeData, run, small } from "./whole_runs.ts";
 
-const launcher = fileURLToPath(new URL("../../scripts/launch.mjs", import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), "musicgen-run-"));
-const data = join(folder, "data");
-
-/** A model of a few thousand weights, two epochs of six updates. */
-const small = [
-  "transformer_lm.dim=32",
-  "transformer_lm.num_layers=1",
-  "dataset.batch_size=2",
-  "dataset.segment_duration=1",
-  "dataset.num_workers=0",
-  "dataset.valid.num_samples=4",
-  "dataset.generate.num_samples=1",
-  "optim.epochs=2",
-  "optim.updates_per_epoch=6",
-  "optim.ema.updates=2",
-  "optim.lr=1e-2",
-  "schedule.cosine.warmup=2",
-  ...["train", "valid", "evaluate", "generate"].map((split) => `datasource.${split}=${data}`),
-];
-
-interface Result {
-  code: number | null;
-  output: string;
-}
-
-/** Runs a command of the program with its own experiments folder; `onOutput` sees all output so far. */
-function run(
-  outputs: string,
-  command: string,
-  args: string[],
-  {
-    onOutput,
-    shell,
-  }: { onOutput?: (output: string, kill: (signal: NodeJS.Signals) => void) => void; shell?: string } = {},
-): Promise<Result> {
-  const env = { ...process.env, AUDIOCRAFT_DORA_DIR: join(folder, outputs), NO_COLOR: "1" };
-  const argv = [launcher, command, ...args];
-  const child = shell
-    ? spawn("bash", ["-c", `${shell}; exec "$0" "$@"`, process.execPath, ...argv], { env })
-    : spawn(process.execPath, argv, { env });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on("data", (chunk) => {
-      output += chunk;
-      onOutput?.(output, (signal) => child.kill(signal));
-    });
-  }
-  return new Promise((resolve) => child.on("close", (code) => resolve({ code, output })));
-}
-
-function experiment(outputs: string): string {
-  const xps = join(folder, outputs, "xps");
-  return join(xps, readdirSync(xps)[0]);
-}
-
-before(() => {
-  mkdirSync(data);
-  const rows = exampleSpecs()
-    .filter((_, index) => index % 60 === 0)
-    .map((spec) => {
-      const clip = synthesizeClip({ ...spec, sampleRate: 16000, channels: 1 });
-      const path = join(data, `${spec.id}.wav`);
-      writeWav(path, clip);
-      writeFileSync(path.replace(".wav", ".json"), JSON.stringify(describeClip(spec)));
-      const duration = clip.samples[0].length / clip.sampleRate;
-      return JSON.stringify({
-        path,
-        duration,
-        sample_rate: 16000,
-        amplitude: null,
-        weight: null,
-        info_path: null,
-      });
-    });
-  writeFileSync(join(data, "data.jsonl"), `${rows.join("\n")}\n`);
-});
-
-after(() => rmSync(folder, { recursive: true, force: true }));
+before(makeData);
 
 test("a run lowers the loss, and leaves checkpoint, history, log and samples; run again it says that all is done", async () => {
   const first = await run("whole", "train", small);
