@@ -8,7 +8,7 @@ import { buildLoaders, type DataConfig, type Split } from "../data/build_loaders
 import type { ConditioningAttributes, JointEmbedCondition, WavCondition } from "../data/conditioning.ts";
 import type { DataLoader } from "../data/loader.ts";
 import { type MusicInfo, musicConditions } from "../data/music_dataset.ts";
-import { DivergedError, UserError } from "../errors.ts";
+import { UserError } from "../errors.ts";
 import { averager } from "../log/averager.ts";
 import { Formatter } from "../log/formatter.ts";
 import { terminal } from "../log/live_line.ts";
@@ -24,12 +24,14 @@ import {
   buildOptimizer,
   buildSchedule,
   ExponentialMovingAverage,
+  LossScaler,
   type Optimizer,
   type Schedule,
 } from "../optim/index.ts";
-import { type AutocastType, scoped, type Tensor, tf, type Variable } from "../runtime/index.ts";
+import { type AutocastType, isGpu, scoped, type Tensor, tf, type Variable } from "../runtime/index.ts";
 import { BestState } from "./best_state.ts";
 import { type CheckpointContent, openTrained } from "./checkpoint.ts";
+import { TrainingFailures } from "./failures.ts";
 import { generateSamples } from "./generate_stage.ts";
 import { LMStep } from "./lm_step.ts";
 import { checkOptions } from "./musicgen_options.ts";
@@ -56,6 +58,8 @@ export class MusicGenSolver extends Solver {
   private readonly cfgDropout: ClassifierFreeGuidanceDropout<WavCondition, JointEmbedCondition>;
   private readonly attributeDropout: AttributeDropout<WavCondition, JointEmbedCondition>;
   private readonly precision: AutocastType | null;
+  private readonly scaler: LossScaler | null;
+  private readonly failures: TrainingFailures;
   private readonly musicgen: MusicGen;
   private readonly step: LMStep;
   private readonly best: BestState;
@@ -111,7 +115,18 @@ export class MusicGenSolver extends Solver {
     this.precision = this.choosePrecision();
     const { lm, optimizer, ema, precision } = this;
     this.musicgen = new MusicGen(lm, this.codec, trainedDuration(cfg));
-    this.step = new LMStep({ lm, optimizer, ema, precision, maxNorm: optim.max_norm ?? null });
+    this.scaler = precision === "float16" ? new LossScaler() : null;
+    const skipNonfinite = optim.skip_nonfinite ?? false;
+    this.step = new LMStep({
+      lm,
+      optimizer,
+      ema,
+      precision,
+      maxNorm: optim.max_norm ?? null,
+      scaler: this.scaler,
+      skipNonfinite,
+    });
+    this.failures = new TrainingFailures(run, { skips: skipNonfinite || this.scaler !== null });
     this.best = new BestState(this.parameters, precision);
     this.log.info(
       `model: ${(this.lm.parameterCount() / 1e6).toFixed(2)} M parameters, ${trainable.length} tensors; ` +
@@ -127,8 +142,13 @@ export class MusicGenSolver extends Solver {
 
   /** Updates of one train stage: what the config asks for, or fewer when the data set has no more. */
   private get updatesPerEpoch(): number {
-    const available = this.loaders.train?.length ?? 0;
+    const available = Math.floor((this.loaders.train?.length ?? 0) / this.accumulate);
     return Math.min(this.cfg.optim.updates_per_epoch ?? available, available);
+  }
+
+  /** Batches of one update. */
+  private get accumulate(): number {
+    return this.cfg.optim.accumulate ?? 1;
   }
 
   protected async trainEpoch(
@@ -138,14 +158,15 @@ export class MusicGenSolver extends Solver {
   ): Promise<void> {
     const loader = this.loaders.train!;
     const total = this.updatesPerEpoch - start;
-    const progress = this.progress("train", epoch, total, loader);
+    const progress = this.progress("train", epoch, total, loader, this.accumulate);
+    const batches = this.cfg.benchmark_no_load
+      ? repeated(loader.batches(epoch))
+      : loader.batches(epoch, start * this.accumulate);
     let average = averager();
     let index = start;
-    for await (const batch of progress.over(first(total, loader.batches(epoch, start)))) {
-      const metrics = this.updateWith(batch, index++);
-      if (!Number.isFinite(metrics.ce) || !Number.isFinite(metrics.grad_norm)) {
-        throw this.diverged(epoch, index, metrics);
-      }
+    for await (const group of progress.over(first(total, grouped(batches, this.accumulate)))) {
+      const metrics = this.updateWith(group, index++);
+      this.failures.check(metrics, { epoch, update: index, batches: group });
       if (progress.update(average(metrics))) average = averager();
       await onStep(metrics);
       await setImmediate(); // lets signals and the loader's messages in
@@ -153,26 +174,24 @@ export class MusicGenSolver extends Solver {
     this.adviseOnData(loader, epoch);
   }
 
-  /** One update of the weights with a batch; `index` counts the epoch's updates. */
-  private updateWith(batch: Batch<MusicInfo>, index: number): Metrics {
+  /** One update of the weights with some batches; `index` counts the epoch's updates. */
+  private updateWith(batches: Batch<MusicInfo>[], index: number): Metrics {
     const lr = this.schedule(this.updates);
-    const moves = this.optimizer.changes(lr);
     const averages =
       this.ema !== null &&
       (index + 1) % Math.min(this.cfg.optim.ema.updates ?? this.updatesPerEpoch, this.updatesPerEpoch) === 0;
     const metrics = scoped(() => {
-      const attributes = this.attributeDropout.apply(this.cfgDropout.apply(attributesOf(batch), true), true);
-      const conditions = this.lm.conditionProvider.prepare(attributes, { training: true });
-      const input = { ...this.tokens(batch), conditions };
-      const hyper = Object.entries(this.optimizer.nextHyper(lr)).map(([name, value]) => [
-        name,
-        tf.scalar(value),
-      ]);
-      const emaWeight = averages ? tf.scalar(this.ema!.nextWeight()) : null;
-      const update = { hyper: Object.fromEntries(hyper) as Record<string, Tensor>, emaWeight, moves };
-      const result = this.step.train(input, update);
+      const inputs = batches.map((batch) => {
+        const attributes = this.attributeDropout.apply(
+          this.cfgDropout.apply(attributesOf(batch), true),
+          true,
+        );
+        const conditions = this.lm.conditionProvider.prepare(attributes, { training: true });
+        return { ...this.tokens(batch), conditions };
+      });
+      const result = this.step.train(inputs, lr, averages);
       if (this.cfg.jit_report && this.updates === 0) {
-        this.log.info(this.step.report(join(this.run.folder, "graphs"), input, update));
+        this.log.info(this.step.report(join(this.run.folder, "graphs"), inputs[0]));
       }
       return result;
     });
@@ -227,7 +246,7 @@ export class MusicGenSolver extends Solver {
       check();
     }
     const { ce } = mean.mean();
-    if (!Number.isFinite(ce)) throw this.diverged(epoch, this.updatesPerEpoch, { ce, grad_norm: Number.NaN });
+    if (!Number.isFinite(ce)) throw this.failures.validation(ce, epoch);
     return mean.mean();
   }
 
@@ -296,6 +315,7 @@ export class MusicGenSolver extends Solver {
       updates: this.updates,
       optimizer: this.optimizer.counters,
       ema: this.ema && { count: this.ema.count },
+      scaler: this.scaler?.state ?? null,
       random: {
         cfg_dropout: this.cfgDropout.state(),
         attribute_dropout: this.attributeDropout.state(),
@@ -315,11 +335,13 @@ export class MusicGenSolver extends Solver {
       updates: number;
       optimizer: { updates: number };
       ema: { count: number } | null;
+      scaler?: { scale: number; sinceOverflow: number } | null;
       random: { cfg_dropout: number[]; attribute_dropout: number[]; conditioners: Record<string, number[]> };
     };
     this.updates = state.updates;
     Object.assign(this.optimizer.counters, state.optimizer);
     if (this.ema && state.ema) this.ema.count = state.ema.count;
+    if (this.scaler && state.scaler) this.scaler.state = state.scaler;
     this.cfgDropout.restore(state.random.cfg_dropout);
     this.attributeDropout.restore(state.random.attribute_dropout);
     this.lm.conditionProvider.restoreRandomStates(state.random.conditioners);
@@ -352,9 +374,9 @@ export class MusicGenSolver extends Solver {
 
   private choosePrecision(): AutocastType | null {
     if (!this.cfg.autocast) return null;
-    if (this.cfg.autocast_dtype === "float16") {
-      this.log.warn("autocast_dtype=float16: using bfloat16, which needs no loss scaling");
-    }
+    if (this.cfg.autocast_dtype === "bfloat16") return "bfloat16";
+    if (isGpu) return "float16";
+    this.log.warn("autocast_dtype=float16: using bfloat16 on the CPU, which has no fast float16");
     return "bfloat16";
   }
 
@@ -379,7 +401,7 @@ export class MusicGenSolver extends Solver {
     return batches;
   }
 
-  private progress(stage: string, epoch: number, total: number, loader: Loader): StageProgress {
+  private progress(stage: string, epoch: number, total: number, loader: Loader, batches = 1): StageProgress {
     const segment = this.cfg.dataset.segment_duration ?? 0;
     return new StageProgress(this.log, {
       stage,
@@ -387,7 +409,7 @@ export class MusicGenSolver extends Solver {
       total,
       updates: this.cfg.logging.log_updates,
       formatter: this.formatter,
-      audioSecondsPerIteration: loader.options.batchSize * segment,
+      audioSecondsPerIteration: batches * loader.options.batchSize * segment,
     });
   }
 
@@ -398,18 +420,31 @@ export class MusicGenSolver extends Solver {
       );
     }
   }
-
-  private diverged(epoch: number, update: number, metrics: Metrics): DivergedError {
-    const checkpoint = epoch > 1 ? ` The checkpoint in ${this.run.folder} is from before.` : "";
-    return new DivergedError(
-      `after update ${update} of epoch ${epoch} the loss is ${metrics.ce} and the gradient norm ${metrics.grad_norm}: the model ` +
-        `diverged.${checkpoint} Try a lower optim.lr, a longer warm-up or a smaller optim.max_norm.`,
-    );
-  }
 }
 
 function attributesOf(batch: Batch<MusicInfo>): ConditioningAttributes[] {
   return batch.infos.map((info, index) => musicConditions(info, itemWav(batch, index)));
+}
+
+/** The first batch, again and again: to time training without loading (`benchmark_no_load`). */
+async function* repeated<T>(batches: AsyncGenerator<T, void, void>): AsyncGenerator<T, void, void> {
+  const { value } = await batches.next();
+  await batches.return();
+  while (value !== undefined) yield value as T;
+}
+
+/** Batches in groups of `size`; what is left over at the end is dropped. */
+async function* grouped<T>(
+  batches: AsyncGenerator<T, void, void>,
+  size: number,
+): AsyncGenerator<T[], void, void> {
+  let group: T[] = [];
+  for await (const batch of batches) {
+    group.push(batch);
+    if (group.length < size) continue;
+    yield group;
+    group = [];
+  }
 }
 
 /** The first `count` batches; ends the source when it has them. */

@@ -34,7 +34,6 @@ function refuseUnbuilt(cfg: MusicGenConfig): void {
     [cfg.logging.log_wandb, "logging.log_wandb=true"],
     [cfg.tensorboard.with_media_logging, "tensorboard.with_media_logging=true"],
     [cfg.profiler.enabled, "profiler.enabled=true"],
-    [cfg.benchmark_no_load, "benchmark_no_load=true"],
     ...["fad", "kld", "text_consistency", "chroma_cosine"].map((metric): [boolean, string] => [
       (evaluate.metrics as Record<string, unknown>)[metric] === true,
       `evaluate.metrics.${metric}=true`,

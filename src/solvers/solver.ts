@@ -13,7 +13,7 @@ import { ScalarEvents } from "../log/tfevents.ts";
 import { Checkpoint, type CheckpointContent } from "./checkpoint.ts";
 import { SignalWatch } from "./interruption.ts";
 import type { Run } from "./run.ts";
-import { type EpochMetrics, MeanMetrics, type Metrics } from "./stage_metrics.ts";
+import { type EpochMetrics, MeanMetrics, type MetricSums, type Metrics } from "./stage_metrics.ts";
 
 export type Stage = "train" | "valid" | "evaluate" | "generate";
 
@@ -21,7 +21,7 @@ export type Stage = "train" | "valid" | "evaluate" | "generate";
 interface Position {
   updates: number;
   seconds: number;
-  mean: { sums: Metrics; steps: number };
+  mean: MetricSums;
 }
 
 export abstract class Solver {
