@@ -31,9 +31,11 @@ import {
 import { type AutocastType, isGpu, scoped, type Tensor, tf, type Variable } from "../runtime/index.ts";
 import { BestState } from "./best_state.ts";
 import { type CheckpointContent, openTrained } from "./checkpoint.ts";
+import { type Cost, costText, estimateCost, memoryAdvice, type Workload } from "./cost.ts";
 import { TrainingFailures } from "./failures.ts";
 import { generateSamples } from "./generate_stage.ts";
 import { LMStep } from "./lm_step.ts";
+import { availableMemory } from "./memory.ts";
 import { checkOptions } from "./musicgen_options.ts";
 import { resolveCheckpoint } from "./resolve.ts";
 import type { Run } from "./run.ts";
@@ -60,6 +62,8 @@ export class MusicGenSolver extends Solver {
   private readonly precision: AutocastType | null;
   private readonly scaler: LossScaler | null;
   private readonly failures: TrainingFailures;
+  /** What an update takes, as far as it can be known before; null when nothing is trained. */
+  private readonly cost: Cost | null = null;
   private readonly musicgen: MusicGen;
   private readonly step: LMStep;
   private readonly best: BestState;
@@ -72,7 +76,7 @@ export class MusicGenSolver extends Solver {
   /** Builds everything that the config describes; data first, because its errors are the most frequent. */
   static async build(cfg: MusicGenConfig, run: Run): Promise<MusicGenSolver> {
     const { log } = run;
-    checkOptions(cfg, (message) => log.warn(message));
+    checkOptions(cfg);
     const loaders = buildLoaders<MusicInfo>(
       cfg as unknown as DataConfig,
       ["train", "valid", "evaluate", "generate"],
@@ -132,11 +136,15 @@ export class MusicGenSolver extends Solver {
       `model: ${(this.lm.parameterCount() / 1e6).toFixed(2)} M parameters, ${trainable.length} tensors; ` +
         `codec: ${this.codec.numCodebooks} codebooks of ${this.codec.cardinality} at ${this.codec.frameRate} Hz`,
     );
-    if (this.loaders.train) {
+    if (this.loaders.train && cfg.execute_only === null) {
       this.log.info(
         `training: ${optim.epochs} epochs of ${this.updatesPerEpoch} updates, ${this.loaders.train.options.batchSize} x ` +
-          `${cfg.dataset.segment_duration} s each; the time to go is known after the first epoch`,
+          `${cfg.dataset.segment_duration} s each`,
       );
+      this.cost = estimateCost(this.workload());
+      this.log.info(costText(this.cost, this.updatesPerEpoch));
+      const advice = this.cost.memory > availableMemory() ? memoryAdvice(this.cost) : null;
+      if (advice) this.log.warn(`this may be more memory than there is: ${advice}`);
     }
   }
 
@@ -165,6 +173,7 @@ export class MusicGenSolver extends Solver {
     let average = averager();
     let index = start;
     for await (const group of progress.over(first(total, grouped(batches, this.accumulate)))) {
+      this.beat("batch");
       const metrics = this.updateWith(group, index++);
       this.failures.check(metrics, { epoch, update: index, batches: group });
       if (progress.update(average(metrics))) average = averager();
@@ -189,7 +198,7 @@ export class MusicGenSolver extends Solver {
         const conditions = this.lm.conditionProvider.prepare(attributes, { training: true });
         return { ...this.tokens(batch), conditions };
       });
-      const result = this.step.train(inputs, lr, averages);
+      const result = this.withAdvice(() => this.step.train(inputs, lr, averages));
       if (this.cfg.jit_report && this.updates === 0) {
         this.log.info(this.step.report(join(this.run.folder, "graphs"), inputs[0]));
       }
@@ -198,6 +207,34 @@ export class MusicGenSolver extends Solver {
     this.updates++;
     this.bestIsNow = false;
     return { lr, ...metrics };
+  }
+
+  /** What the estimate of memory and time is made from. */
+  private workload(): Workload {
+    const { batchSize } = this.loaders.train!.options;
+    const state = [...this.optimizer.state(), ...(this.ema?.averages ?? [])];
+    return {
+      config: this.lm.config,
+      parameters: this.lm.parameterCount(),
+      stateValues: state.reduce((sum, [, { size }]) => sum + size, 0),
+      batchSize,
+      accumulate: this.accumulate,
+      steps: Math.ceil((this.cfg.dataset.segment_duration ?? 30) * this.codec.frameRate),
+      precision: this.precision,
+    };
+  }
+
+  /** Says what would fit when TensorFlow finds no memory. */
+  private withAdvice<T>(f: () => T): T {
+    try {
+      return f();
+    } catch (error) {
+      const { message } = error as Error;
+      if (!/OOM when allocating|RESOURCE_EXHAUSTED|ResourceExhausted|out of memory/i.test(message))
+        throw error;
+      const advice = this.cost ? memoryAdvice(this.cost) : "use a smaller dataset.batch_size";
+      throw new UserError(`not enough memory for an update: ${advice}`, { cause: error });
+    }
   }
 
   /**

@@ -14,6 +14,7 @@ import { Checkpoint, type CheckpointContent } from "./checkpoint.ts";
 import { SignalWatch } from "./interruption.ts";
 import type { Run } from "./run.ts";
 import { type EpochMetrics, MeanMetrics, type MetricSums, type Metrics } from "./stage_metrics.ts";
+import { type ProgressName, Watchdog } from "./watchdog.ts";
 
 export type Stage = "train" | "valid" | "evaluate" | "generate";
 
@@ -36,6 +37,7 @@ export abstract class Solver {
   private position: Position | null = null;
   private readonly checkpoint: Checkpoint;
   private readonly signals: SignalWatch;
+  private watchdog: Watchdog | null = null;
   /** TensorBoard's scalars, with `logging.log_tensorboard`. */
   private events: ScalarEvents | null = null;
 
@@ -75,10 +77,19 @@ export abstract class Solver {
     return this.history.length + 1;
   }
 
+  /** A sign of progress for the hang detector: `name` has just been finished. */
+  protected beat(name: ProgressName): void {
+    this.watchdog?.beat(name);
+  }
+
   /** Trains until `optim.epochs`, from where the last run of this experiment stopped. */
   async train(): Promise<void> {
     await this.restore();
     this.openTracker();
+    const { use, timeout } = this.cfg.deadlock;
+    if (use) {
+      this.watchdog = new Watchdog({ seconds: timeout, file: join(this.run.folder, "deadlock.txt") });
+    }
     const { epochs } = this.cfg.optim;
     if (this.epoch > epochs) {
       this.log.info(`all ${epochs} epochs are done; samples and checkpoint are in ${this.run.folder}`);
@@ -99,7 +110,7 @@ export abstract class Solver {
       await this.checkpoint.finish();
     } finally {
       this.signals.close();
-      await this.checkpoint.close();
+      await Promise.all([this.checkpoint.close(), this.watchdog?.close()]);
     }
   }
 
@@ -117,7 +128,10 @@ export abstract class Solver {
   }
 
   private async runEpoch(epoch: number): Promise<void> {
-    const check = () => this.signals.check();
+    const check = () => {
+      this.signals.check();
+      this.watchdog?.progress();
+    };
     if (!this.pending.train) await this.trainStage(epoch);
     try {
       await this.withAverage(async () => {
@@ -156,6 +170,7 @@ export abstract class Solver {
       mean.add(metrics);
       updates++;
       this.position = { updates, seconds: seconds(), mean: mean.state() };
+      this.beat("step");
       const { step } = stepTime({ step: performance.now() - last });
       await this.saveInBackground(updates, step);
       last = performance.now();
@@ -202,6 +217,7 @@ export abstract class Solver {
   }
 
   private finishStage(name: Stage, metrics: Metrics): void {
+    this.beat(name === "train" ? "step" : name);
     this.pending[name] = metrics;
     this.events?.add(name, metrics, this.epoch);
     logSummary(this.log, name, this.epoch, metrics, this.formatter);

@@ -132,6 +132,53 @@ test("numbered checkpoints: the newest keep_last stay, also without a last one, 
   assert.match(again.output, /all 2 epochs are done/);
 });
 
+test("checkpoint.keep_every_states leaves only those in numbered checkpoints, which can be started from but not resumed", async () => {
+  const args = [
+    ...small,
+    "checkpoint.save_every=1",
+    "checkpoint.keep_every_states=[best_state]",
+    "label=kept",
+  ];
+  const trained = await run("kept", "train", args);
+  assert.equal(trained.code, 0, trained.output);
+  const numbered = join(experiment("kept"), "checkpoint_1.safetensors");
+  const { names, metadata } = openSafetensors(numbered);
+  assert.ok(names.length > 0 && names.every((name) => name.startsWith("best_state.")));
+  assert.equal(metadata.state, undefined);
+  const started = await run("started", "train", [...small, `continue_from=${numbered}`]);
+  assert.equal(started.code, 0, started.output);
+  assert.match(started.output, /starting from the weights of .*checkpoint_1\.safetensors/);
+});
+
+test("a solver of one's own comes from files outside of the project: a plugin, and a config that names it", async () => {
+  const mine = join(folder, "mine");
+  mkdirSync(join(mine, "solver"), { recursive: true });
+  const plugin = join(mine, "my_solver.ts");
+  writeFileSync(
+    plugin,
+    `export function register({ registerSolver, MusicGenSolver }) {
+       registerSolver("mine", async (cfg, run) => {
+         run.log.info("this is my solver");
+         return MusicGenSolver.build(cfg, run);
+       });
+     }`,
+  );
+  writeFileSync(
+    join(mine, "solver", "mine.yaml"),
+    `# @package __global__\ndefaults: [{/solver: musicgen/tiny}, _self_]\nsolver: mine\nplugins: ["${plugin}"]\n`,
+  );
+  const args = ["--config-dir", mine, "solver=mine", ...small, "optim.epochs=1", "optim.updates_per_epoch=2"];
+  const { code, output } = await run("plugin", "train", args);
+  assert.equal(code, 0, output);
+  assert.match(output, /this is my solver/);
+});
+
+test("benchmark_no_load trains on the first batch again and again", async () => {
+  const args = [...small, "optim.epochs=1", "optim.updates_per_epoch=4", "benchmark_no_load=true"];
+  const { code, output } = await run("benchmark", "train", args);
+  assert.equal(code, 0, output);
+});
+
 for (const [what, args, expected] of [
   ["an unknown key", ["optim.learning_rate=1"], /error: .*optim\.learning_rate/],
   ["a key with a typing mistake", ["optim.max_nrom=1"], /error: .*max_nrom.*did you mean.*max_norm/s],
