@@ -22,7 +22,13 @@ export async function loadPlugins(paths: readonly string[], api: PluginApi): Pro
       };
       await register?.(api);
     } catch (error) {
-      throw new UserError(`plugins: ${file} failed: ${(error as Error).stack ?? error}`, { cause: error });
+      const { code, stack } = error as NodeJS.ErrnoException;
+      // a .ts file without a package.json that says "module" is taken for CommonJS
+      const reason =
+        code === "ERR_REQUIRE_CYCLE_MODULE"
+          ? 'it is taken for CommonJS; call it .mts, or put a package.json with "type": "module" beside it'
+          : (stack ?? String(error));
+      throw new UserError(`plugins: ${file} failed: ${reason}`, { cause: error });
     }
   }
 }

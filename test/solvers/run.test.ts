@@ -153,7 +153,7 @@ test("checkpoint.keep_every_states leaves only those in numbered checkpoints, wh
 test("a solver of one's own comes from files outside of the project: a plugin, and a config that names it", async () => {
   const mine = join(folder, "mine");
   mkdirSync(join(mine, "solver"), { recursive: true });
-  const plugin = join(mine, "my_solver.ts");
+  const plugin = join(mine, "my_solver.mts");
   writeFileSync(
     plugin,
     `export function register({ registerSolver, MusicGenSolver }) {
@@ -165,7 +165,10 @@ test("a solver of one's own comes from files outside of the project: a plugin, a
   );
   writeFileSync(
     join(mine, "solver", "mine.yaml"),
-    `# @package __global__\ndefaults: [{/solver: musicgen/tiny}, _self_]\nsolver: mine\nplugins: ["${plugin}"]\n`,
+    readFileSync(new URL("../../config/solver/musicgen/tiny.yaml", import.meta.url), "utf8").replace(
+      "\nautocast:",
+      `\nsolver: mine\nplugins: ["${plugin}"]\nautocast:`,
+    ),
   );
   const args = ["--config-dir", mine, "solver=mine", ...small, "optim.epochs=1", "optim.updates_per_epoch=2"];
   const { code, output } = await run("plugin", "train", args);
