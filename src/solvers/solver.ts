@@ -9,7 +9,7 @@ import { averager } from "../log/averager.ts";
 import type { Formatter } from "../log/formatter.ts";
 import type { Logger } from "../log/logger.ts";
 import { durationText, logSummary, summaryLine } from "../log/progress.ts";
-import { ScalarEvents } from "../log/tfevents.ts";
+import { TensorBoardEvents } from "../log/tfevents.ts";
 import { Checkpoint, type CheckpointContent } from "./checkpoint.ts";
 import { SignalWatch } from "./interruption.ts";
 import type { Run } from "./run.ts";
@@ -39,7 +39,7 @@ export abstract class Solver {
   private readonly signals: SignalWatch;
   private watchdog: Watchdog | null = null;
   /** TensorBoard's scalars, with `logging.log_tensorboard`. */
-  private events: ScalarEvents | null = null;
+  private events: TensorBoardEvents | null = null;
 
   constructor(cfg: MusicGenConfig, run: Run) {
     this.cfg = cfg;
@@ -203,9 +203,9 @@ export abstract class Solver {
   private openTracker(): void {
     const { logging, tensorboard } = this.cfg;
     if (!logging.log_tensorboard) return;
-    this.events = new ScalarEvents(join(this.run.folder, "tensorboard", tensorboard.sub_dir ?? ""));
+    this.events = new TensorBoardEvents(join(this.run.folder, "tensorboard", tensorboard.sub_dir ?? ""));
     for (const [index, epoch] of [...this.history, this.pending].entries()) {
-      for (const [stage, metrics] of Object.entries(epoch)) this.events.add(stage, metrics, index + 1);
+      for (const [stage, metrics] of Object.entries(epoch)) this.events.scalars(stage, metrics, index + 1);
     }
   }
 
@@ -219,7 +219,7 @@ export abstract class Solver {
   private finishStage(name: Stage, metrics: Metrics): void {
     this.beat(name === "train" ? "step" : name);
     this.pending[name] = metrics;
-    this.events?.add(name, metrics, this.epoch);
+    this.events?.scalars(name, metrics, this.epoch);
     logSummary(this.log, name, this.epoch, metrics, this.formatter);
   }
 
