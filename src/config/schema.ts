@@ -262,6 +262,7 @@ const musicgen = object(
       log_updates: about("log lines per stage", positive()),
       log_tensorboard: bool(),
       log_wandb: bool(),
+      log_mlflow: optional(bool()),
     }),
     tensorboard: object({
       with_media_logging: bool(),
@@ -269,6 +270,9 @@ const musicgen = object(
       sub_dir: nullable(string()),
     }),
     wandb: record(anything()),
+    mlflow: optional(
+      object({ tracking_uri: nullable(string()), experiment: string(), name: nullable(string()) }),
+    ),
     slurm: record(anything()),
     dora: object(
       { dir: string(), exclude: list(string()), use_rendezvous: bool(), git_save: bool() },

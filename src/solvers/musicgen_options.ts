@@ -30,8 +30,6 @@ function refuseUnbuilt(cfg: MusicGenConfig): void {
   const audio = generate.audio as Record<string, unknown>;
   const unbuilt: [boolean, string][] = [
     [cfg.cache.path !== null || cfg.cache.write, "cache (of tokens)"],
-    [cfg.logging.log_wandb, "logging.log_wandb=true"],
-    [cfg.tensorboard.with_media_logging, "tensorboard.with_media_logging=true"],
     [cfg.profiler.enabled, "profiler.enabled=true"],
     ...["fad", "kld", "text_consistency", "chroma_cosine"].map((metric): [boolean, string] => [
       (evaluate.metrics as Record<string, unknown>)[metric] === true,

@@ -9,7 +9,7 @@ import { averager } from "../log/averager.ts";
 import type { Formatter } from "../log/formatter.ts";
 import type { Logger } from "../log/logger.ts";
 import { durationText, logSummary, summaryLine } from "../log/progress.ts";
-import { TensorBoardEvents } from "../log/tfevents.ts";
+import { Trackers } from "../log/trackers/build.ts";
 import { Checkpoint, type CheckpointContent } from "./checkpoint.ts";
 import { SignalWatch } from "./interruption.ts";
 import type { Run } from "./run.ts";
@@ -38,8 +38,7 @@ export abstract class Solver {
   private readonly checkpoint: Checkpoint;
   private readonly signals: SignalWatch;
   private watchdog: Watchdog | null = null;
-  /** TensorBoard's scalars, with `logging.log_tensorboard`. */
-  private events: TensorBoardEvents | null = null;
+  protected trackers: Trackers | null = null;
 
   constructor(cfg: MusicGenConfig, run: Run) {
     this.cfg = cfg;
@@ -85,7 +84,7 @@ export abstract class Solver {
   /** Trains until `optim.epochs`, from where the last run of this experiment stopped. */
   async train(): Promise<void> {
     await this.restore();
-    this.openTracker();
+    this.openTrackers();
     const { use, timeout } = this.cfg.deadlock;
     if (use) {
       this.watchdog = new Watchdog({ seconds: timeout, file: join(this.run.folder, "deadlock.txt") });
@@ -108,6 +107,10 @@ export abstract class Solver {
         }
       }
       await this.checkpoint.finish();
+      await this.trackers?.finish("finished");
+    } catch (error) {
+      await this.trackers?.finish((error as Error).name === "Interrupted" ? "interrupted" : "failed");
+      throw error;
     } finally {
       this.signals.close();
       await Promise.all([this.checkpoint.close(), this.watchdog?.close()]);
@@ -199,14 +202,11 @@ export abstract class Solver {
     }
   }
 
-  /** Starts TensorBoard's file with the history so far. */
-  private openTracker(): void {
-    const { logging, tensorboard } = this.cfg;
-    if (!logging.log_tensorboard) return;
-    this.events = new TensorBoardEvents(join(this.run.folder, "tensorboard", tensorboard.sub_dir ?? ""));
-    for (const [index, epoch] of [...this.history, this.pending].entries()) {
-      for (const [stage, metrics] of Object.entries(epoch)) this.events.scalars(stage, metrics, index + 1);
-    }
+  private openTrackers(): void {
+    const { folder, signature, log } = this.run;
+    const config = this.cfg as unknown as Record<string, unknown>;
+    const told = [...this.history, this.pending];
+    this.trackers = new Trackers(this.cfg as never, { folder, signature, log, config }, told);
   }
 
   private async stage(name: Stage, f: () => Promise<Metrics>): Promise<void> {
@@ -219,7 +219,7 @@ export abstract class Solver {
   private finishStage(name: Stage, metrics: Metrics): void {
     this.beat(name === "train" ? "step" : name);
     this.pending[name] = metrics;
-    this.events?.scalars(name, metrics, this.epoch);
+    this.trackers?.metrics(name, metrics, this.epoch);
     logSummary(this.log, name, this.epoch, metrics, this.formatter);
   }
 
