@@ -1,11 +1,22 @@
 /** Files of Hugging Face repositories, from the cache or the hub, and their weights, in one file or in shards. */
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { UserError } from "../errors.ts";
-import { cacheFolders, expandHome, findCached, type HubFile, snapshotPath } from "./hub_cache.ts";
+import {
+  cacheFolders,
+  expandHome,
+  findCached,
+  type HubFile,
+  isKnownMissing,
+  isRelative,
+  isSwitchedOn,
+  noteMissing,
+  snapshotPath,
+} from "./hub_cache.ts";
 import { downloadToCache, fileUrl, HubRefusal, HubUnreachable, type Progress } from "./hub_download.ts";
-import { openSafetensors, type WeightsReader } from "./safetensors.ts";
-import { mergeReaders } from "./sharded.ts";
+import type { WeightsReader } from "./safetensors.ts";
+import { openShards, readIndex } from "./sharded.ts";
+import { openWeights } from "./weights.ts";
 
 export interface HubOptions {
   /** A branch, tag or commit; default: main. */
@@ -14,8 +25,8 @@ export interface HubOptions {
 }
 
 /**
- * The path of a repository's file on this machine: in the cache, or else downloaded into it. Obeys HF_ENDPOINT, HF_TOKEN,
- * HF_HUB_OFFLINE and the variables that place the cache (`cacheFolders`).
+ * The path of a repository's file on this machine: in the cache, or else downloaded into it. Obeys HF_ENDPOINT, HF_TOKEN
+ * (`accessToken`), HF_HUB_OFFLINE and the variables that place the cache (`cacheFolders`).
  * @param repoId "org/name", or the path of a local folder that holds the repository's files
  * @throws UserError when the file cannot be had, saying where to put it by hand; with `optional`, a file that the
  * repository does not have (or that an offline cache lacks) is null instead
@@ -36,64 +47,71 @@ export async function resolveHubFile(
   const file = checked({ repoId, filename, revision });
   const cached = findCached(file);
   if (cached !== null) return cached;
-  if (isOffline()) {
+  if (optional && isKnownMissing(file)) return null;
+  if (isSwitchedOn(process.env.HF_HUB_OFFLINE)) {
     if (optional) return null;
     throw unavailable(file, "HF_HUB_OFFLINE is set");
   }
   try {
     return await downloadToCache(cacheFolders()[0], file, onProgress);
   } catch (error) {
-    if (optional && error instanceof HubRefusal && error.missing) return null;
+    if (optional && error instanceof HubRefusal && error.missing) {
+      if (error.commit !== null) await noteMissing(cacheFolders()[0], file, error.commit);
+      return null;
+    }
     if (error instanceof HubUnreachable) throw unavailable(file, error.message, error);
     throw error;
   }
 }
 
+/** In the order of preference. */
+const WEIGHT_FILES = [
+  "model.safetensors",
+  "model.safetensors.index.json",
+  "pytorch_model.bin",
+  "pytorch_model.bin.index.json",
+];
+
 /**
- * The weights of a repository or local folder: `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
- * @throws UserError as `resolveHubFile`, or when the shards do not hold what the index says
+ * The weights of a repository or local folder: one file or the shards of an index, as safetensors or else as PyTorch wrote
+ * them. What is on this machine comes first: no question to the hub about one kind when another is here.
+ * @throws UserError as `resolveHubFile`, naming all four files when there is none, or when the shards do not hold what the
+ * index says
  */
 export async function openHubWeights(folderOrRepo: string, options: HubOptions = {}): Promise<WeightsReader> {
-  const single = "model.safetensors";
-  const index = `${single}.index.json`;
-  // what is on this machine comes first: no question to the hub about a single file when the shards are here
-  const path = here(folderOrRepo, single, options) ?? here(folderOrRepo, index, options);
-  if (path !== null) return openWeights(folderOrRepo, path, options);
-  const found =
-    (await resolveHubFile(folderOrRepo, single, { ...options, optional: true })) ??
-    (await resolveHubFile(folderOrRepo, index, { ...options, optional: true })) ??
-    (await resolveHubFile(folderOrRepo, single, options));
-  return openWeights(folderOrRepo, found, options);
-}
-
-async function openWeights(folderOrRepo: string, path: string, options: HubOptions): Promise<WeightsReader> {
-  if (!path.endsWith(".index.json")) return openSafetensors(path);
-  const weightMap = readIndex(path);
-  const readers = new Map<string, WeightsReader>();
-  try {
-    for (const shard of new Set(weightMap.values())) {
-      readers.set(shard, openSafetensors(await resolveHubFile(folderOrRepo, shard, options)));
+  for (const name of WEIGHT_FILES) {
+    const path = here(folderOrRepo, name, options);
+    if (path !== null) return openAt(folderOrRepo, path, options);
+  }
+  if (localFolder(folderOrRepo) === null) {
+    for (const name of WEIGHT_FILES) {
+      const path = await resolveHubFile(folderOrRepo, name, { ...options, optional: true });
+      if (path !== null) return openAt(folderOrRepo, path, options);
     }
-    return mergeReaders(dirname(path), weightMap, readers);
+  }
+  const [first, ...others] = WEIGHT_FILES;
+  try {
+    return await openAt(folderOrRepo, await resolveHubFile(folderOrRepo, first, options), options);
   } catch (error) {
-    for (const reader of readers.values()) reader.close();
-    throw error;
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(
+      `${error.message}\nInstead of ${first}, one of these would do: ${others.join(", ")}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
-/** Tensor name -> name of the shard that holds it. */
-function readIndex(path: string): Map<string, string> {
-  let weightMap: unknown;
-  try {
-    weightMap = JSON.parse(readFileSync(path, "utf8"))?.weight_map;
-  } catch (error) {
-    throw new UserError(`${path}: cannot be read as JSON: ${(error as Error).message}`);
+/** Opens a file of the repository; when it is an index, its shards are fetched first. */
+async function openAt(folderOrRepo: string, path: string, options: HubOptions): Promise<WeightsReader> {
+  if (!path.endsWith(".index.json")) return openWeights(path);
+  const weightMap = readIndex(path);
+  const shards = new Map<string, string>();
+  for (const shard of new Set(weightMap.values())) {
+    shards.set(shard, await resolveHubFile(folderOrRepo, shard, options));
   }
-  const entries = typeof weightMap === "object" && weightMap !== null ? Object.entries(weightMap) : [];
-  if (entries.length === 0 || !entries.every(([, shard]) => typeof shard === "string" && isRelative(shard))) {
-    throw new UserError(`${path}: its weight_map does not map tensor names to files beside it`);
-  }
-  return new Map(entries);
+  return openShards(dirname(path), weightMap, (shard) => openWeights(shards.get(shard)!));
 }
 
 function here(folderOrRepo: string, filename: string, { revision = "main" }: HubOptions): string | null {
@@ -127,17 +145,6 @@ function checked(file: HubFile): HubFile {
     throw new UserError(`"${file.filename}" is not the name of a repository's file`);
   if (!isRelative(file.revision)) throw new UserError(`"${file.revision}" is not the name of a revision`);
   return file;
-}
-
-/** A path that stays inside the folder it is joined to. */
-function isRelative(path: string): boolean {
-  return (
-    path !== "" && !path.includes("\\") && path.split("/").every((part) => !["", ".", ".."].includes(part))
-  );
-}
-
-function isOffline(): boolean {
-  return /^(1|on|yes|true)$/i.test(process.env.HF_HUB_OFFLINE ?? "");
 }
 
 function unavailable(file: HubFile, reason: string, cause?: Error): UserError {

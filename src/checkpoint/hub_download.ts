@@ -19,17 +19,19 @@ import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../errors.ts";
 import { writeError } from "./atomic_file.ts";
-import { blobPath, type HubFile, isCommit, placeInCache } from "./hub_cache.ts";
+import { accessToken, blobPath, type HubFile, isCommit, placeInCache } from "./hub_cache.ts";
 
 export type Progress = (bytesDone: number, bytesTotal: number) => void;
 
-/** What the hub says: `missing` when it has no such file. */
+/** What the hub says: `missing` when it has no such file, in a commit that it names or not. */
 export class HubRefusal extends UserError {
   readonly missing: boolean;
+  readonly commit: string | null;
 
-  constructor(message: string, missing: boolean) {
+  constructor(message: string, missing = false, commit: string | null = null) {
     super(message);
     this.missing = missing;
+    this.commit = commit;
   }
 }
 
@@ -39,6 +41,9 @@ export class HubUnreachable extends Error {}
 /** The address of a file, as HF_ENDPOINT, the hub's mirror, or the hub itself has it. */
 export function fileUrl({ repoId, filename, revision }: HubFile, env = process.env): string {
   const endpoint = (env.HF_ENDPOINT || "https://huggingface.co").replace(/\/+$/, "");
+  if (!URL.canParse(endpoint) || !/^https?:/.test(endpoint)) {
+    throw new UserError(`HF_ENDPOINT: "${endpoint}" is not an address; it looks like https://huggingface.co`);
+  }
   const path = filename.split("/").map(encodeURIComponent).join("/");
   return `${endpoint}/${repoId}/resolve/${encodeURIComponent(revision)}/${path}`;
 }
@@ -130,7 +135,10 @@ async function downloadBlob(
   renameSync(incomplete, blob);
 }
 
-/** Fetches what the incomplete file lacks. A broken connection is taken up again as long as each try brings bytes. */
+/** So many connections in a row may break without having brought anything. */
+const VAIN_TRIES = 3;
+
+/** Fetches what the incomplete file lacks. A broken connection is taken up again. */
 async function fetchRest(
   file: HubFile,
   announced: Announced,
@@ -145,6 +153,7 @@ async function fetchRest(
     ftruncateSync(descriptor, 0);
     size = 0;
   }
+  let vain = 0;
   while (size === 0 || announced.size === null || size < announced.size) {
     const start = size;
     try {
@@ -171,25 +180,45 @@ async function fetchRest(
           done += writeSync(descriptor, chunk, done, chunk.length - done, size + done);
         }
         size += chunk.length;
+        if (announced.size !== null && size > announced.size) {
+          throw new UserError(`${url}: ${announced.size} bytes announced, more arrive; try again`);
+        }
         onProgress?.(size, announced.size ?? size);
       }
       return size;
     } catch (error) {
       // a system error of our own has a code, one of the connection comes as a TypeError without
-      const broken = error instanceof HubUnreachable || error instanceof TypeError;
-      if (!broken || size <= start) throw broken ? unreachable(error) : error;
+      if (error instanceof HubUnreachable || !(error instanceof TypeError)) throw error;
+      vain = size > start ? 0 : vain + 1;
+      if (vain === VAIN_TRIES) throw unreachable(error);
     }
   }
   return size;
 }
 
+/** The hub or its store is busy or has a hiccup. */
+const PASSING = new Set([429, 500, 502, 503, 504]);
+const TRIES = 5;
+const LONGEST_WAIT_S = 60;
+
+/** Asks again, after 1, 2, 4, … seconds or what the server wishes, when the answer is an error that passes. */
 async function request(file: HubFile, url: string, init: RequestInit): Promise<Response> {
   const headers = new Headers(init.headers);
-  if (process.env.HF_TOKEN) headers.set("authorization", `Bearer ${process.env.HF_TOKEN}`);
-  try {
-    return await fetch(url, { ...init, headers });
-  } catch (error) {
-    throw unreachable(error, `${new URL(fileUrl(file)).origin} does not answer`);
+  const token = accessToken();
+  // fetch takes it off when a redirect leads to another origin
+  if (token !== null) headers.set("authorization", `Bearer ${token}`);
+  for (let attempt = 1; ; attempt++) {
+    let response: Response;
+    try {
+      response = await fetch(url, { ...init, headers });
+    } catch (error) {
+      throw unreachable(error, `${new URL(fileUrl(file)).origin} does not answer`);
+    }
+    if (!PASSING.has(response.status) || attempt === TRIES) return response;
+    await response.body?.cancel();
+    const wished = Number(response.headers.get("retry-after") ?? Number.NaN);
+    const seconds = Number.isFinite(wished) && wished >= 0 ? wished : 2 ** (attempt - 1);
+    await sleep(1000 * Math.min(seconds, LONGEST_WAIT_S));
   }
 }
 
@@ -209,19 +238,23 @@ function refusal(file: HubFile, response: Response): HubRefusal {
       `${repoId}: the hub refuses access (HTTP ${status}): the repository is private, gated or misspelt; ` +
         `${process.env.HF_TOKEN ? "check that HF_TOKEN is valid and" : "set HF_TOKEN to an access token and check that it"} ` +
         "may read this repository",
-      false,
     );
   }
   if (status === 404 && code === "RepoNotFound") {
-    return new HubRefusal(`${repoId}: no such repository on the hub; check the name`, false);
+    return new HubRefusal(`${repoId}: no such repository on the hub; check the name`);
   }
   if (status === 404 && code === "RevisionNotFound") {
-    return new HubRefusal(`${repoId}: no revision "${revision}" on the hub; check the name`, false);
+    return new HubRefusal(`${repoId}: no revision "${revision}" on the hub; check the name`);
   }
   if (status === 404) {
-    return new HubRefusal(`${repoId}: no file "${filename}" in revision ${revision} on the hub`, true);
+    const commit = response.headers.get("x-repo-commit");
+    return new HubRefusal(
+      `${repoId}: no file "${filename}" in revision ${revision} on the hub`,
+      true,
+      code === "EntryNotFound" && commit !== null && isCommit(commit) ? commit : null,
+    );
   }
-  return new HubRefusal(`${fileUrl(file)}: the hub answers HTTP ${status}; try again later`, false);
+  return new HubRefusal(`${fileUrl(file)}: the hub answers HTTP ${status}; try again later`);
 }
 
 async function sha256(path: string): Promise<string> {

@@ -1,7 +1,7 @@
 /** Safetensors files: tensors read one by one from where they lie, written one by one as they come. */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { UserError } from "../errors.ts";
 import { writeFileAtomically } from "./atomic_file.ts";
+import { ByteFile, mistakenForWeights } from "./byte_file.ts";
 import { arrayOf, bytesOf, type Dtype, elementsOf, encode, type TypedArray, toFloat32 } from "./dtypes.ts";
 import {
   blankChecksum,
@@ -18,9 +18,6 @@ import {
   tensorDigests,
   withChecksum,
 } from "./safetensors_header.ts";
-
-/** One read at most: larger ones are cut into these. */
-const CHUNK = 1 << 30;
 
 /** Named tensors in one file or several. */
 export interface WeightsReader {
@@ -47,16 +44,11 @@ export interface WeightsReader {
  * @throws UserError naming the file and the reason, when it is missing, cut short or malformed
  */
 export function openSafetensors(path: string, { verify = true } = {}): WeightsReader {
-  let descriptor: number;
+  const file = new ByteFile(path);
   try {
-    descriptor = openSync(path, "r");
+    return new SafetensorsFile(file, verify);
   } catch (error) {
-    throw new UserError(`${path}: cannot open: ${(error as Error).message}`);
-  }
-  try {
-    return new SafetensorsFile(path, descriptor, verify);
-  } catch (error) {
-    closeSync(descriptor);
+    file.close();
     throw error;
   }
 }
@@ -130,17 +122,18 @@ class SafetensorsFile implements WeightsReader {
   readonly path: string;
   readonly metadata: Readonly<Record<string, string>>;
   readonly names: readonly string[];
-  private readonly descriptor: number;
+  private readonly file: ByteFile;
   private readonly dataStart: number;
   private readonly tensors: Map<string, TensorEntry>;
   private readonly digests: Map<string, string> | null;
 
-  constructor(path: string, descriptor: number, verify: boolean) {
-    const { header, bytes } = readHeader(path, descriptor);
+  constructor(file: ByteFile, verify: boolean) {
+    const { path } = file;
+    const { header, bytes } = readHeader(file);
     const { [CHECKSUM_KEY]: _, ...metadata } = header.metadata;
     this.path = path;
     this.metadata = metadata;
-    this.descriptor = descriptor;
+    this.file = file;
     this.dataStart = 8 + bytes.length;
     this.tensors = new Map(header.tensors.map((tensor) => [tensor.name, tensor]));
     this.names = [...this.tensors.keys()];
@@ -161,7 +154,7 @@ class SafetensorsFile implements WeightsReader {
 
   read(name: string): TypedArray {
     const { dtype, begin, end } = this.tensor(name);
-    const bytes = readBytes(this.path, this.descriptor, this.dataStart + begin, end - begin);
+    const bytes = this.file.bytes(this.dataStart + begin, end - begin);
     const expected = this.digests?.get(name);
     if (expected !== undefined && digest(bytes) !== expected) throw damaged(this.path, `tensor "${name}"`);
     return arrayOf(dtype, bytes.buffer);
@@ -187,7 +180,7 @@ class SafetensorsFile implements WeightsReader {
   }
 
   close(): void {
-    closeSync(this.descriptor);
+    this.file.close();
   }
 
   private tensor(name: string): TensorEntry {
@@ -199,43 +192,20 @@ class SafetensorsFile implements WeightsReader {
   }
 }
 
-function readHeader(path: string, descriptor: number): { header: Header; bytes: Buffer } {
-  const stats = fstatSync(descriptor);
-  if (!stats.isFile()) throw new UserError(`${path}: not a file`);
-  const size = stats.size;
+function readHeader(file: ByteFile): { header: Header; bytes: Buffer } {
+  const { path, size } = file;
   if (size < 8) throw cutShort(path, 8, size);
-  const start = Buffer.from(readBytes(path, descriptor, 0, Math.min(size, 64)));
+  const start = file.read(0, Math.min(size, 64));
   const headerBytes = Number(start.readBigUInt64LE(0));
   if (headerBytes > MAX_HEADER_BYTES || headerBytes < 2) {
     throw invalid(path, recognise(start) ?? `it begins with ${headerBytes} as the length of its header`);
   }
   if (8 + headerBytes > size) throw cutShort(path, 8 + headerBytes, size);
-  const bytes = Buffer.from(readBytes(path, descriptor, 8, headerBytes).buffer);
+  const bytes = file.read(8, headerBytes);
   return { header: parseHeader(path, bytes, size - 8 - headerBytes), bytes };
 }
 
-/** Files that are often taken for safetensors files, and what they are. */
-function recognise(bytes: Buffer): string | null {
-  const start = bytes.toString("latin1");
-  if (start.startsWith("version https://git-lfs")) {
-    return "it is a Git LFS pointer; run `git lfs pull` in the repository that it came from";
-  }
-  if (start.startsWith("PK\x03\x04")) return "it is a PyTorch or zip archive";
-  if (/^\s*<(!doctype|html)/i.test(start)) return "it is a web page, most likely a failed download";
-  return null;
-}
-
-function readBytes(
-  path: string,
-  descriptor: number,
-  position: number,
-  length: number,
-): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(new ArrayBuffer(length));
-  for (let done = 0; done < length; ) {
-    const count = readSync(descriptor, bytes, done, Math.min(CHUNK, length - done), position + done);
-    if (count === 0) throw cutShort(path, position + length, position + done);
-    done += count;
-  }
-  return bytes;
+function recognise(start: Buffer): string | null {
+  if (start.toString("latin1", 0, 4) === "PK\x03\x04") return "it is a PyTorch or zip archive";
+  return mistakenForWeights(start);
 }

@@ -95,13 +95,17 @@ export function damaged(path: string, part: string): UserError {
  * @throws UserError naming the file and the reason for everything that is not as the format demands
  */
 export function parseHeader(path: string, json: Buffer, dataBytes: number): Header {
+  let text: string;
   let parsed: unknown;
   try {
-    parsed = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(json));
+    text = new TextDecoder("utf-8", { fatal: true }).decode(json);
+    parsed = JSON.parse(text);
   } catch (error) {
     throw invalid(path, `its header is not JSON (${(error as Error).message})`);
   }
   if (!isObject(parsed)) throw invalid(path, "its header is not a JSON object");
+  const twice = repeatedKey(text);
+  if (twice !== null) throw invalid(path, `its header has the key ${twice} twice`);
   const metadata = parseMetadata(path, parsed.__metadata__ ?? {});
   const tensors = Object.entries(parsed)
     .filter(([name]) => name !== "__metadata__")
@@ -109,6 +113,36 @@ export function parseHeader(path: string, json: Buffer, dataBytes: number): Head
   tensors.sort((a, b) => a.begin - b.begin || a.end - b.end);
   checkCoverage(path, tensors, 8 + json.length, dataBytes);
   return { metadata, tensors };
+}
+
+/** A key (as it is written) that an object of valid JSON has twice, or null: JSON.parse would keep the last one. */
+function repeatedKey(json: string): string | null {
+  const open: (Set<string> | null)[] = [];
+  const structure = /["{}[\]]/g;
+  for (let match = structure.exec(json); match; match = structure.exec(json)) {
+    if (match[0] === "{") open.push(new Set());
+    else if (match[0] === "[") open.push(null);
+    else if (match[0] !== '"') open.pop();
+    else {
+      // past the string, so that what is in it is not taken for structure
+      const start = match.index;
+      let end = start + 1;
+      while (json[end] !== '"') end += json[end] === "\\" ? 2 : 1;
+      structure.lastIndex = end + 1;
+      const keys = open.at(-1);
+      if (!keys || !isColonNext(json, end + 1)) continue;
+      const key = JSON.stringify(JSON.parse(json.slice(start, end + 1)));
+      if (keys.has(key)) return key;
+      keys.add(key);
+    }
+  }
+  return null;
+}
+
+function isColonNext(json: string, at: number): boolean {
+  const next = /\S/g;
+  next.lastIndex = at;
+  return next.exec(json)?.[0] === ":";
 }
 
 export function invalid(path: string, reason: string): UserError {

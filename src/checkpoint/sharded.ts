@@ -1,13 +1,53 @@
 /** Weights in several files, read as one. */
+import { readFileSync } from "node:fs";
 import { UserError } from "../errors.ts";
+import { isRelative } from "./hub_cache.ts";
 import type { WeightsReader } from "./safetensors.ts";
+
+/**
+ * An index of shards (`model.safetensors.index.json`, `pytorch_model.bin.index.json`): tensor name -> file beside it.
+ * @throws UserError when it is not one
+ */
+export function readIndex(path: string): Map<string, string> {
+  let weightMap: unknown;
+  try {
+    weightMap = JSON.parse(readFileSync(path, "utf8"))?.weight_map;
+  } catch (error) {
+    throw new UserError(`${path}: cannot be read as JSON: ${(error as Error).message}`);
+  }
+  const entries = typeof weightMap === "object" && weightMap !== null ? Object.entries(weightMap) : [];
+  if (entries.length === 0 || !entries.every(([, shard]) => typeof shard === "string" && isRelative(shard))) {
+    throw new UserError(`${path}: its weight_map does not map tensor names to files beside it`);
+  }
+  return new Map(entries);
+}
+
+/**
+ * Opens every shard of an index.
+ * @param path the folder of the shards, for messages
+ * @throws UserError as `open` does, or when a shard lacks a tensor that it should hold; no file stays open then
+ */
+export function openShards(
+  path: string,
+  weightMap: ReadonlyMap<string, string>,
+  open: (shard: string) => WeightsReader,
+): WeightsReader {
+  const shards = new Map<string, WeightsReader>();
+  try {
+    for (const shard of new Set(weightMap.values())) shards.set(shard, open(shard));
+    return mergeReaders(path, weightMap, shards);
+  } catch (error) {
+    for (const reader of shards.values()) reader.close();
+    throw error;
+  }
+}
 
 /**
  * @param path the folder of the shards, for messages
  * @param weightMap tensor name -> key in `shards`
  * @throws UserError when a shard lacks a tensor that it should hold
  */
-export function mergeReaders(
+function mergeReaders(
   path: string,
   weightMap: ReadonlyMap<string, string>,
   shards: ReadonlyMap<string, WeightsReader>,

@@ -117,10 +117,10 @@ export class ComposedConfig {
     return pythonJson(this.#output(options), 2);
   }
 
-  /** A config with `values` (a plain object) merged over this one, new keys allowed. */
+  /** A config with `values` (a plain object) merged over this one, new keys allowed. Whole numbers become integers. */
   merged(values: Record<string, unknown>): ComposedConfig {
     const root = cloneNode(this.root);
-    mergeInto(root, nodeOf(values) as Container);
+    mergeInto(root, nodeOf(withIntegers(values)) as Container);
     return new ComposedConfig(root, this.composition);
   }
 
@@ -155,6 +155,13 @@ export function toPlain(node: ConfigNode): unknown {
     });
   }
   return object;
+}
+
+function withIntegers(value: unknown): unknown {
+  if (typeof value === "number" && Number.isSafeInteger(value)) return BigInt(value);
+  if (Array.isArray(value)) return value.map(withIntegers);
+  if (typeof value !== "object" || value === null || value instanceof Uint8Array) return value;
+  return new Map(Object.entries(value).map(([key, item]) => [key, withIntegers(item)]));
 }
 
 function resolvedValue(value: Value): ConfigNode {

@@ -85,7 +85,7 @@ const transformerLm = object({
   card: about("entries of each codebook", positive()),
   dropout: probability(),
   emb_lr: about("learning rate of the embeddings; null: as the others", nullable(float({ min: 0 }))),
-  activation: oneOf("gelu", "relu"),
+  activation: oneOf("gelu", "relu", "reglu", "geglu", "swiglu"),
   norm_first: about("normalize before each block", bool()),
   bias_ff: bool(),
   bias_attn: bool(),
@@ -98,6 +98,10 @@ const transformerLm = object({
   layer_scale: nullable(float()),
   positional_embedding: oneOf("sin", "rope", "sin_rope"),
   xpos: bool(),
+  positional_scale: optional(about("strength of the positional embedding; 0: none", float())),
+  max_period: optional(float({ min: 0, exclusive: true })),
+  lr: optional(about("learning rate of the transformer; null: as the others", nullable(float({ min: 0 })))),
+  weight_decay: optional(about("weight decay of the transformer", nullable(float({ min: 0 })))),
   checkpointing: about(
     "recompute activations in the backward pass",
     oneOf("none", "torch", "xformers_default", "xformers_mm"),
@@ -105,19 +109,21 @@ const transformerLm = object({
   weight_init: nullable(oneOf("gaussian", "uniform")),
   depthwise_init: nullable(oneOf("current", "global")),
   zero_bias_init: bool(),
-  norm: oneOf("layer_norm", "rms_norm"),
+  norm: oneOf("layer_norm"),
   cross_attention: bool(),
+  cross_attention_mask: optional(about("hide padding from cross-attention, as transformers does", bool())),
   qk_layer_norm: bool(),
   qk_layer_norm_cross: bool(),
   attention_dropout: nullable(probability()),
-  kv_repeat: positive(),
+  kv_repeat: about("query heads per key and value head", positive()),
+  q_modeling: optional(nullable(string())),
   two_step_cfg: about("guidance in two passes instead of one doubled batch", bool()),
 });
 
 const patternDelays = () => list(count());
 
 const codebooksPattern = object({
-  modeling: oneOf("delay", "parallel", "unroll", "music_lm", "musiclm", "coarse_first"),
+  modeling: nullable(oneOf("delay", "parallel", "unroll", "music_lm", "musiclm", "coarse_first")),
   delay: optional(object({ delays: patternDelays(), flatten_first: count(), empty_initial: count() })),
   parallel: optional(object({ empty_initial: int() })),
   unroll: optional(object({ flattening: list(count()), delays: patternDelays() })),

@@ -1,7 +1,9 @@
 /** From a composed config to models. Options that are not built are refused here, by name. */
+import { configFromYaml } from "../config/index.ts";
 import type { MusicGenConfig } from "../config/schema.ts";
 import { UserError } from "../errors.ts";
 import { InitializerStream } from "../nn/index.ts";
+import { resolveDoraDir } from "../xp/folder.ts";
 import { type CompressionModel, InterleaveStereoCompressionModel } from "./compression.ts";
 import { buildConditioners } from "./conditioners/build.ts";
 import { loadCompressionModel } from "./encodec/index.ts";
@@ -14,14 +16,17 @@ export async function buildLM(cfg: MusicGenConfig): Promise<MusicGenLM> {
   refuseUnbuilt(cfg);
   const init = new InitializerStream(cfg.seed ?? 0);
   const { provider, fuser } = await buildConditioners(cfg, options.dim, init);
-  const patterns = buildPatternProvider(cfg.codebooks_pattern, options.n_q);
+  const patterns = buildPatternProvider(cfg.codebooks_pattern, options.n_q, options.q_modeling);
   const cross_attention = options.cross_attention || fuser.usesCross;
   return new MusicGenLM({ ...options, cross_attention }, { patterns, provider, fuser }, init);
 }
 
 /** The frozen codec that turns audio into the tokens of the language model, checked against what that expects. */
 export async function buildCompressionModel(cfg: MusicGenConfig): Promise<CompressionModel> {
-  const codec = await loadCompressionModel(cfg.compression_model_checkpoint, { sampleRate: cfg.sample_rate });
+  const codec = await loadCompressionModel(cfg.compression_model_checkpoint, {
+    sampleRate: cfg.sample_rate,
+    doraDir: resolveDoraDir(configFromYaml("{}").merged({ dora: { dir: cfg.dora.dir } })),
+  });
   if (cfg.compression_model_n_q !== null) codec.setNumCodebooks(cfg.compression_model_n_q);
   const { use: stereo, per_timestep: perTimestep } = cfg.interleave_stereo_codebooks;
   const model = stereo ? new InterleaveStereoCompressionModel(codec, perTimestep) : codec;
@@ -49,19 +54,10 @@ export function trainedDuration(cfg: MusicGenConfig): number {
 function refuseUnbuilt(cfg: MusicGenConfig): void {
   const options = cfg.transformer_lm;
   const unbuilt: [boolean, string][] = [
-    [
-      options.positional_embedding !== "sin",
-      `transformer_lm.positional_embedding=${options.positional_embedding}`,
-    ],
-    [options.xpos, "transformer_lm.xpos=true"],
-    [options.kv_repeat !== 1, `transformer_lm.kv_repeat=${options.kv_repeat}`],
-    [options.dropout !== 0, `transformer_lm.dropout=${options.dropout}`],
-    [(options.attention_dropout ?? 0) !== 0, `transformer_lm.attention_dropout=${options.attention_dropout}`],
     [options.emb_lr !== null, `transformer_lm.emb_lr=${options.emb_lr}`],
-    [options.checkpointing !== "none", `transformer_lm.checkpointing=${options.checkpointing}`],
-    [options.norm !== "layer_norm", `transformer_lm.norm=${options.norm}`],
-    [options.attention_as_float32, "transformer_lm.attention_as_float32=true"],
-    [cfg.dtype !== "float32", `dtype=${cfg.dtype}`],
+    [options.lr != null, `transformer_lm.lr=${options.lr}`],
+    [options.weight_decay != null, `transformer_lm.weight_decay=${options.weight_decay}`],
+    [cfg.dtype !== "float32", `dtype=${cfg.dtype} (weights are float32; autocast computes in 16 bits)`],
     [cfg.fsdp.use, "fsdp.use=true"],
   ];
   const first = unbuilt.find(([used]) => used);

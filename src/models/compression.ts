@@ -1,11 +1,27 @@
 /** What a language model and a solver need of a codec: audio to discrete codes and back. */
 import { UserError } from "../errors.ts";
-import { type Tensor, tf } from "../runtime/index.ts";
+import { scoped, type Tensor, tf } from "../runtime/index.ts";
 
-/** Codes [B, K, T] int32 and, where the codec renormalizes, the volumes [B, 1] that decoding restores. */
+/**
+ * Codes [B, K, T] int32 and, where the codec renormalizes, the volumes that decoding restores: [B, 1], or one per chunk where
+ * it codes in chunks.
+ */
 export interface EncodedAudio {
   codes: Tensor;
   scale: Tensor | null;
+}
+
+/**
+ * Decodes codes as they come. Audio is per row and channel; what was returned is final and not returned again. All of it put
+ * together is what `decode` gives for all codes, to rounding.
+ */
+export interface StreamingDecoder {
+  /** codes int32 [B, K, n], a tensor or its values (then K is the codec's numCodebooks) -> the samples that are final by now */
+  push(codes: Tensor | Int32Array): Float32Array[][];
+  /** The rest. Nothing can be pushed any more. */
+  flush(): Float32Array[][];
+  /** Frees the memory without flushing. */
+  dispose(): void;
 }
 
 /** A codec whose methods run jitted. The caller disposes of the tensors that they return. */
@@ -23,12 +39,14 @@ export interface CompressionModel {
   readonly totalCodebooks: number;
   /** Makes `encode` use the first `count` codebooks. @throws UserError when the codec has fewer */
   setNumCodebooks(count: number): void;
-  /** wav [B, channels, T] -> codes [B, numCodebooks, T / sampleRate * frameRate, rounded up] and scale */
+  /** wav [B, channels, T] -> codes [B, numCodebooks, T / sampleRate * frameRate, rounded up] and scale; long audio in pieces */
   encode(wav: Tensor): EncodedAudio;
   /** codes [B, K, T] of the first K codebooks -> wav [B, channels, samples of T frames] */
   decode(codes: Tensor, scale?: Tensor | null): Tensor;
   /** codes [B, K, T] -> latents [B, D, T], the vectors that the codes stand for */
   decodeLatent(codes: Tensor): Tensor;
+  /** Decodes codes of `batch` clips as they come; `scale` as `encode` gave it. */
+  streamingDecoder(batch: number, scale?: Tensor | null): StreamingDecoder;
 }
 
 /**
@@ -75,7 +93,7 @@ export class InterleaveStereoCompressionModel implements CompressionModel {
     this.mono.setNumCodebooks(count);
   }
 
-  /** wav [B, 2, T] -> interleaved codes; scale [B, 2] */
+  /** wav [B, 2, T] -> interleaved codes; scale [B, 2], a mono codec's chunks after another */
   encode(wav: Tensor): EncodedAudio {
     return tf.tidy(() => {
       const [batch, channels, samples] = wav.shape;
@@ -87,7 +105,7 @@ export class InterleaveStereoCompressionModel implements CompressionModel {
       const interleaved = this.perTimestep
         ? tf.transpose(sides, [0, 2, 3, 1]).reshape([batch, codebooks, 2 * frames])
         : tf.transpose(sides, [0, 2, 1, 3]).reshape([batch, 2 * codebooks, frames]);
-      return { codes: interleaved, scale: scale === null ? null : scale.reshape([batch, 2]) } as never;
+      return { codes: interleaved, scale: scale === null ? null : scale.reshape([batch, -1]) } as never;
     }) as unknown as EncodedAudio;
   }
 
@@ -95,7 +113,7 @@ export class InterleaveStereoCompressionModel implements CompressionModel {
   decode(codes: Tensor, scale: Tensor | null = null): Tensor {
     return tf.tidy(() => {
       const sides = this.sides(codes);
-      const wav = this.mono.decode(sides, scale === null ? null : scale.reshape([-1, 1]));
+      const wav = this.mono.decode(sides, scale === null ? null : scale.reshape([2 * codes.shape[0], -1]));
       return wav.reshape([codes.shape[0], 2, -1]);
     });
   }
@@ -107,6 +125,48 @@ export class InterleaveStereoCompressionModel implements CompressionModel {
       const [, dimension, frames] = latents.shape;
       return latents.reshape([codes.shape[0], 2 * dimension, frames]);
     });
+  }
+
+  streamingDecoder(batch: number, scale: Tensor | null = null): StreamingDecoder {
+    const sideScale = scale === null ? null : scale.reshape([2 * batch, -1]);
+    const decoder = this.mono.streamingDecoder(2 * batch, sideScale);
+    sideScale?.dispose();
+    const stereo = (mono: Float32Array[][]) =>
+      Array.from({ length: batch }, (_, row) => [mono[2 * row][0], mono[2 * row + 1][0]]);
+    // of two interleaved time steps, the one whose other is still to come
+    let odd: Tensor | null = null;
+    const keep = (codes: Tensor | null) => {
+      odd?.dispose();
+      odd = codes === null ? null : tf.keep(tf.clone(codes));
+    };
+    return {
+      push: (codes) =>
+        scoped(() => {
+          const given =
+            codes instanceof Int32Array
+              ? tf.tensor(
+                  codes.slice(),
+                  [batch, this.numCodebooks, codes.length / (batch * this.numCodebooks)],
+                  "int32",
+                )
+              : codes;
+          const all: Tensor = odd === null ? given : tf.concat([odd, given], 2);
+          const [, , steps] = all.shape;
+          const ready = this.perTimestep ? steps - (steps % 2) : steps;
+          keep(ready < steps ? tf.slice(all, [0, 0, ready], [-1, -1, 1]) : null);
+          if (ready === 0)
+            return Array.from({ length: batch }, () => [new Float32Array(0), new Float32Array(0)]);
+          return stereo(decoder.push(this.sides(tf.slice(all, [0, 0, 0], [-1, -1, ready]))));
+        }),
+      flush: () => {
+        if (odd !== null) throw new Error("flush: the code of a right channel is missing");
+        return stereo(decoder.flush());
+      },
+      dispose: () => {
+        keep(null);
+        decoder.dispose();
+      },
+    };
   }
 
   /** interleaved codes of B clips -> codes of 2 B mono clips */

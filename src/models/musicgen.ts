@@ -1,50 +1,44 @@
 /** A language model and its codec together: descriptions in, audio out (AudioCraft's `MusicGen`). */
+import { convertAudio } from "../data/audio/convert.ts";
 import type { ConditioningAttributes } from "../data/conditioning.ts";
 import { UserError } from "../errors.ts";
 import { scoped, type Tensor, tf } from "../runtime/index.ts";
 import type { CompressionModel } from "./compression.ts";
-import { textAttributes } from "./conditioners/base.ts";
-import { nullConditions } from "./conditioners/provider.ts";
-import { type ConditionStreams, columns, Generator } from "./lm/generation.ts";
+import { columns, Generator } from "./lm/generation.ts";
 import type { MusicGenLM } from "./lm/lm.ts";
-import type { SamplingOptions } from "./lm/sampling.ts";
-
-export interface MusicGenOptions extends SamplingOptions {
-  /** Seconds of audio. */
-  duration: number;
-  /** Guidance; 1 is none. */
-  cfg_coef: number;
-  /** Run the conditional and the unconditional rows one after the other, with the padding of training. */
-  two_step_cfg: boolean;
-  seed: number;
-  /** Beyond the trained duration, each new window goes on so many seconds (the rest of it is the prompt). */
-  extend_stride: number;
-  /** Audio to continue from, float32 [B, C, T] at the codec's sample rate. */
-  prompt?: { wav: Float32Array; shape: [number, number, number] } | null;
-  /** Leave the prompt out of what is returned. */
-  removePrompt?: boolean;
-  onProgress?: (framesDone: number, framesTotal: number) => void;
-}
-
-export const generationDefaults: MusicGenOptions = {
-  use_sampling: true,
-  temp: 1,
-  top_k: 250,
-  top_p: 0,
-  duration: 15,
-  cfg_coef: 3,
-  two_step_cfg: false,
-  seed: 0,
-  extend_stride: 18,
-};
+import { conditionStreams, describedSamples, hasWavs, melodiesFrom } from "./musicgen/attributes.ts";
+import { Handover } from "./musicgen/handover.ts";
+import {
+  type AudioBatch,
+  checkParams,
+  DEFAULT_DURATION,
+  type GenerateOptions,
+  type GenerationParams,
+  generationDefaults,
+  rowSeeds,
+  type StreamOptions,
+  samplingOptions,
+  strideFrames,
+} from "./musicgen/params.ts";
+import { type Codes, generateWindows } from "./musicgen/windows.ts";
 
 export interface GeneratedAudio {
-  /** Per description, per channel. */
+  /** Samples per description, per channel. */
   audio: Float32Array[][];
   sampleRate: number;
   /** int32 [B, K, frames] */
   codes: Int32Array;
   frames: number;
+}
+
+export interface AudioChunk {
+  /** Samples per description, per channel: those that follow the chunk before. */
+  audio: Float32Array[][];
+  sampleRate: number;
+  /** Seconds at which the chunk begins. */
+  start: number;
+  /** Samples per channel of all chunks together. */
+  totalSamples: number;
 }
 
 export class MusicGen {
@@ -53,102 +47,239 @@ export class MusicGen {
   /** Seconds of the training segments: longer audio is made in windows of this. */
   readonly maxDuration: number;
   private readonly generator: Generator;
+  private params: GenerationParams;
 
   constructor(lm: MusicGenLM, codec: CompressionModel, maxDuration: number) {
     this.lm = lm;
     this.codec = codec;
     this.maxDuration = maxDuration;
     this.generator = new Generator(lm);
+    this.params = { ...generationDefaults, duration: Math.min(DEFAULT_DURATION, maxDuration) };
   }
 
-  /** One piece of audio per description; null is unconditional. All of them run as one batch. */
+  get sampleRate(): number {
+    return this.codec.sampleRate;
+  }
+
+  get channels(): number {
+    return this.codec.channels;
+  }
+
+  get frameRate(): number {
+    return this.codec.frameRate;
+  }
+
+  get generationParams(): Readonly<GenerationParams> {
+    return this.params;
+  }
+
+  /** Changes the parameters of all calls that follow; those that are left out stay as they are. */
+  setGenerationParams(params: Partial<GenerationParams>): this {
+    checkParams(params);
+    this.params = { ...this.params, ...defined(params) };
+    return this;
+  }
+
+  /**
+   * One piece of audio per description; null is unconditional. All of them run as one batch.
+   * @throws UserError for options that make no sense, or that the model has no conditioner for
+   */
   async generate(
-    descriptions: (string | null)[],
-    options: Partial<MusicGenOptions> = {},
+    descriptions: readonly (string | null)[],
+    options: GenerateOptions = {},
   ): Promise<GeneratedAudio> {
-    return this.generateFor(
-      descriptions.map((description) => textAttributes({ description })),
-      options,
-    );
+    return this.generateFor(this.samplesFor(descriptions, options), options);
   }
 
-  /** The same for samples with more attributes than a description. */
+  /** `count` pieces of audio without any condition. */
+  async generateUnconditional(count: number, options: GenerateOptions = {}): Promise<GeneratedAudio> {
+    return this.generate(Array(count).fill(null), options);
+  }
+
+  /**
+   * Audio that follows a melody (or, with a style model, sounds like an excerpt): one clip of planar samples per description,
+   * or null for none.
+   */
+  async generateWithChroma(
+    descriptions: readonly (string | null)[],
+    melodies: readonly (Float32Array[] | null)[],
+    melodySampleRate: number,
+    options: GenerateOptions = {},
+  ): Promise<GeneratedAudio> {
+    return this.generate(descriptions, {
+      ...options,
+      melody: { audio: melodies, sampleRate: melodySampleRate },
+    });
+  }
+
+  /** Audio that goes on from clips of planar samples, which it begins with; `duration` counts from their begin. */
+  async generateContinuation(
+    prompts: readonly Float32Array[][],
+    promptSampleRate: number,
+    descriptions: readonly (string | null)[] = prompts.map(() => null),
+    options: GenerateOptions = {},
+  ): Promise<GeneratedAudio> {
+    return this.generate(descriptions, {
+      ...options,
+      prompt: { audio: prompts, sampleRate: promptSampleRate },
+    });
+  }
+
+  /**
+   * The same audio as `generate`, in chunks while it is made. Nothing starts before the first chunk is asked for; the
+   * generation is at most one chunk ahead of the loop that takes them, and ends when the loop is left or `signal` aborts.
+   */
+  async *generateStream(
+    descriptions: readonly (string | null)[],
+    options: StreamOptions = {},
+  ): AsyncGenerator<AudioChunk, void, void> {
+    yield* this.streamFor(this.samplesFor(descriptions, options), options);
+  }
+
+  /** `generate` for samples with attributes of their own. */
   async generateFor(
-    samples: ConditioningAttributes[],
-    options: Partial<MusicGenOptions> = {},
+    samples: readonly ConditioningAttributes[],
+    options: GenerateOptions = {},
   ): Promise<GeneratedAudio> {
-    const settings = { ...generationDefaults, ...options };
-    const { frameRate } = this.codec;
-    const total = Math.floor(settings.duration * frameRate);
-    if (total < 1)
-      throw new UserError(`duration=${settings.duration} is less than one frame of ${1 / frameRate} s`);
-    const conditions = this.conditionStreams(samples, settings);
+    const task = this.plan(samples, options);
+    const codes = await this.run(task, options);
+    const kept = task.total - task.firstKept;
+    const rows = samples.length * this.lm.config.n_q;
+    const returned = columns(codes, rows, task.total, task.firstKept, task.total);
+    return {
+      audio: this.decode(returned, samples.length, kept),
+      sampleRate: this.sampleRate,
+      codes: returned,
+      frames: kept,
+    };
+  }
+
+  /** `generateStream` for samples with attributes of their own. */
+  async *streamFor(
+    samples: readonly ConditioningAttributes[],
+    options: StreamOptions = {},
+  ): AsyncGenerator<AudioChunk, void, void> {
+    const task = this.plan(samples, options);
+    const framesPerChunk = Math.max(1, Math.round((options.chunkDuration ?? 1) * this.frameRate));
+    if (!Number.isFinite(framesPerChunk))
+      throw new UserError(`chunkDuration=${options.chunkDuration}: a number of seconds is needed`);
+    const left = new AbortController();
+    const signal = options.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
+    const chunks = new Handover<AudioChunk>();
+    const decoder = this.codec.streamingDecoder(samples.length);
+    const totalSamples = Math.round(((task.total - task.firstKept) * this.sampleRate) / this.frameRate);
+    let passed = 0;
+    let samplesDone = 0;
+    const hand = async (audio: Float32Array[][]) => {
+      const length = audio[0]?.[0]?.length ?? 0;
+      if (length === 0) return;
+      const start = samplesDone / this.sampleRate;
+      await chunks.put({ audio, sampleRate: this.sampleRate, start, totalSamples });
+      samplesDone += length;
+    };
+    const work = this.run(task, { ...options, signal }, framesPerChunk, async ({ codes, frames }) => {
+      const dropped = Math.min(frames, Math.max(0, task.firstKept - passed));
+      passed += frames;
+      if (dropped === frames) return;
+      const rows = samples.length * this.lm.config.n_q;
+      const kept = columns(codes, rows, frames, dropped, frames);
+      await hand(decoder.push(kept));
+    })
+      .then(() => hand(decoder.flush()))
+      .then(
+        () => chunks.end(),
+        (error) => chunks.end({ error }),
+      );
     try {
-      const prompt = settings.prompt ? this.encode(settings.prompt) : null;
-      let codes = await this.generateCodes(conditions, samples.length, total, prompt, settings);
-      let frames = total;
-      if (prompt && settings.removePrompt) {
-        codes = columns(codes, samples.length * this.lm.config.n_q, total, prompt.frames, total);
-        frames -= prompt.frames;
-      }
-      const audio = this.decode(codes, samples.length, frames);
-      return { audio, sampleRate: this.codec.sampleRate, codes, frames };
+      yield* chunks;
     } finally {
-      tf.dispose(conditions.streams as never);
+      left.abort();
+      chunks.abandon();
+      await work;
+      decoder.dispose();
     }
   }
 
-  /** Windows of at most `maxDuration`; each later one is prompted with the end of the one before. */
-  private async generateCodes(
-    conditions: ConditionStreams,
-    batch: number,
-    total: number,
-    prompt: { codes: Int32Array; frames: number } | null,
-    settings: MusicGenOptions,
+  private samplesFor(
+    descriptions: readonly (string | null)[],
+    { melody }: GenerateOptions,
+  ): ConditioningAttributes[] {
+    return describedSamples(descriptions, melody, this.lm.conditionProvider, this);
+  }
+
+  /** Checks what is asked for, before anything heavy starts. */
+  private plan(samples: readonly ConditioningAttributes[], options: GenerateOptions): Task {
+    const { seed = 0, prompt, removePrompt = false } = options;
+    const asked = pickParams(options);
+    checkParams(asked);
+    const params = { ...this.params, ...asked };
+    if (samples.length === 0) throw new UserError("nothing to generate: no description was given");
+    const total = Math.floor(params.duration * this.frameRate);
+    if (total < 1)
+      throw new UserError(`duration=${params.duration} is less than one frame of ${1 / this.frameRate} s`);
+    const codes = prompt ? this.encodePrompt(prompt, samples.length) : null;
+    if (codes && codes.frames >= total)
+      throw new UserError(
+        `the prompt of ${codes.frames / this.frameRate} s leaves nothing of duration=${params.duration} to generate; ask for more or shorten it`,
+      );
+    return {
+      samples,
+      params,
+      total,
+      prompt: codes,
+      firstKept: removePrompt ? (codes?.frames ?? 0) : 0,
+      window: Math.floor(this.maxDuration * this.frameRate),
+      stride: strideFrames(params, this.maxDuration, this.frameRate),
+      seeds: rowSeeds(seed, samples.length),
+    };
+  }
+
+  private async run(
+    task: Task,
+    { signal, onProgress }: GenerateOptions,
+    framesPerChunk?: number,
+    onFrames?: (piece: Codes) => Promise<void>,
   ): Promise<Int32Array> {
-    const window = Math.floor(this.maxDuration * this.codec.frameRate);
-    const stride = Math.min(
-      Math.floor(settings.extend_stride * this.codec.frameRate),
-      Math.max(1, Math.floor(window * 0.6)),
-    );
-    const rows = batch * this.lm.config.n_q;
-    const out = new Int32Array(rows * total);
-    let offset = 0;
-    let current = prompt;
-    for (let index = 0; ; index++) {
-      const length = Math.min(window, total - offset);
-      const { codes } = await this.generator.generate(conditions, batch, {
-        ...settings,
-        cfgCoef: settings.cfg_coef,
-        maxGenLen: length,
-        seed: settings.seed + index,
-        prompt: current,
-        onStep: (done, steps) => settings.onProgress?.(offset + Math.floor((length * done) / steps), total),
-      });
-      for (let row = 0; row < rows; row++)
-        out.set(codes.subarray(row * length, (row + 1) * length), row * total + offset);
-      if (offset + length >= total) return out;
-      const kept = length - stride;
-      offset += stride;
-      current = { codes: columns(codes, rows, length, stride, length), frames: kept };
-    }
+    signal?.throwIfAborted();
+    const { samples, params, total, window } = task;
+    // melodies of long audio go on with it: each window has its own part of them
+    const moving = total > window && hasWavs(samples);
+    return generateWindows(this.generator, {
+      ...task,
+      batch: samples.length,
+      nQ: this.lm.config.n_q,
+      sampling: samplingOptions(params),
+      cfgCoef: params.cfgCoef,
+      cfgCoefBeta: params.cfgCoefBeta,
+      conditions: (firstFrame) =>
+        conditionStreams(
+          this.lm.conditionProvider,
+          moving ? melodiesFrom(samples, firstFrame / this.frameRate, this.maxDuration) : samples,
+          params,
+        ),
+      sameConditions: !moving,
+      onStep: (done) => {
+        signal?.throwIfAborted();
+        onProgress?.(done, total);
+      },
+      onFrames,
+      framesPerChunk,
+    });
   }
 
-  private conditionStreams(samples: ConditioningAttributes[], settings: MusicGenOptions): ConditionStreams {
-    const prepare = (rows: ConditioningAttributes[]) =>
-      this.lm.conditionProvider.prepare(rows, { training: false });
-    if (settings.cfg_coef === 1) return { guidance: "none", streams: [prepare(samples)] };
-    const nulls = nullConditions(samples);
-    if (settings.two_step_cfg) return { guidance: "two-step", streams: [prepare(samples), prepare(nulls)] };
-    return { guidance: "joint", streams: [prepare([...samples, ...nulls])] };
-  }
-
-  private encode({ wav, shape }: NonNullable<MusicGenOptions["prompt"]>): {
-    codes: Int32Array;
-    frames: number;
-  } {
+  private encodePrompt({ audio, sampleRate }: AudioBatch, batch: number): Codes {
+    if (audio.length !== batch) throw new UserError(`${audio.length} prompts for ${batch} descriptions`);
+    const clips = audio.map((samples) => convertAudio({ samples, sampleRate }, this).samples);
+    const length = clips[0][0].length;
+    const other = clips.find((clip) => clip[0].length !== length);
+    if (other)
+      throw new UserError(
+        `the prompts of a batch must be equally long; these have ${length} and ${other[0].length} samples`,
+      );
+    const wav = new Float32Array(batch * this.channels * length);
+    for (const [i, channel] of clips.flat().entries()) wav.set(channel, i * length);
     return scoped(() => {
-      const { codes } = this.codec.encode(tf.tensor3d(wav, shape) as Tensor);
+      const { codes } = this.codec.encode(tf.tensor3d(wav, [batch, this.channels, length]) as Tensor);
       return { codes: Int32Array.from(codes.dataSync()), frames: codes.shape[2]! };
     });
   }
@@ -168,4 +299,36 @@ export class MusicGen {
       );
     });
   }
+}
+
+/** A generation that has been checked. Counts are of frames. */
+interface Task {
+  samples: readonly ConditioningAttributes[];
+  params: GenerationParams;
+  total: number;
+  prompt: Codes | null;
+  /** The first frame that is returned. */
+  firstKept: number;
+  window: number;
+  stride: number;
+  seeds: number[];
+}
+
+/** Names of options that are no parameters. */
+const OTHER_OPTIONS = new Set([
+  "seed",
+  "prompt",
+  "removePrompt",
+  "melody",
+  "signal",
+  "onProgress",
+  "chunkDuration",
+]);
+
+function pickParams(options: GenerateOptions): Partial<GenerationParams> {
+  return defined(Object.fromEntries(Object.entries(options).filter(([name]) => !OTHER_OPTIONS.has(name))));
+}
+
+function defined<T extends object>(values: T): Partial<T> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>;
 }

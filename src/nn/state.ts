@@ -12,8 +12,11 @@ export interface TensorSource {
 }
 
 export interface LoadOptions {
-  /** Name of our parameter -> name in the source; the same by default. */
-  rename?: (name: string) => string;
+  /**
+   * Name of our parameter -> name in the source; the same by default. Several names are parts of the parameter, one below
+   * the other along the first axis.
+   */
+  rename?: (name: string) => string | readonly string[];
   /** Names in the source that may be left over. */
   ignore?: (name: string) => boolean;
 }
@@ -24,26 +27,36 @@ export interface LoadOptions {
  */
 export function loadState(module: Module, source: TensorSource, options: LoadOptions = {}): void {
   const rename = options.rename ?? ((name) => name);
-  const wanted = new Map<string, Parameter>(
-    module.namedParameters().map(([name, parameter]) => [rename(name), parameter]),
-  );
+  const wanted = module
+    .namedParameters()
+    .map(([name, parameter]): [readonly string[], Parameter] => [[rename(name)].flat(), parameter]);
+  const known = new Set(wanted.flatMap(([names]) => names));
   const available = new Set(source.names);
-  const missing = [...wanted.keys()].filter((name) => !available.has(name));
-  const unexpected = [...available].filter((name) => !wanted.has(name) && !options.ignore?.(name));
-  const misshapen = [...wanted].filter(
-    ([name, parameter]) => available.has(name) && source.shape(name).join() !== parameter.shape.join(),
-  );
+  const missing = [...known].filter((name) => !available.has(name));
+  const unexpected = [...available].filter((name) => !known.has(name) && !options.ignore?.(name));
+  const misshapen = wanted.flatMap(([names, { shape }]) => {
+    const part = [shape[0] / names.length, ...shape.slice(1)];
+    const expected = shape.length === 0 ? "" : part.join();
+    return names
+      .filter((name) => available.has(name) && source.shape(name).join() !== expected)
+      .map((name) => `${name} [${source.shape(name)}] instead of [${expected}]`);
+  });
   const problems = [
     list("missing", missing),
     list("unexpected", unexpected),
-    list(
-      "wrong shape",
-      misshapen.map(([name, p]) => `${name} [${source.shape(name)}] instead of [${p.shape}]`),
-    ),
+    list("wrong shape", misshapen),
   ].filter((text) => text !== "");
   if (problems.length > 0)
     throw new UserError(`${source.path} does not fit the model: ${problems.join("; ")}`);
-  for (const [name, parameter] of wanted) parameter.load(source.readFloat32(name));
+  for (const [names, parameter] of wanted) parameter.load(readParts(source, names, parameter.size));
+}
+
+/** The values of a parameter of `size` values, out of one tensor or of several. */
+function readParts(source: TensorSource, names: readonly string[], size: number): Float32Array {
+  if (names.length === 1) return source.readFloat32(names[0]);
+  const whole = new Float32Array(size);
+  for (const [i, name] of names.entries()) whole.set(source.readFloat32(name), (i * size) / names.length);
+  return whole;
 }
 
 function list(what: string, names: string[]): string {

@@ -18,6 +18,12 @@ export interface AdamConfig {
   betas: [number, number];
   weight_decay: number;
   eps: number;
+  /** D-Adaptation: decoupled weight decay (default), or as an L2 term. */
+  decouple?: boolean;
+  /** D-Adaptation: how much the estimate may grow in an update; no bound by default. */
+  growth_rate?: number;
+  /** D-Adaptation: the first estimate, 1e-6 by default. */
+  d0?: number;
 }
 
 export interface Optimizer {
@@ -129,8 +135,8 @@ class Adam implements Optimizer {
 }
 
 /**
- * D-Adaptation Adam (Defazio & Mishchenko 2023) as AudioCraft has it: decoupled decay, no bias correction, and each update
- * made with the estimate `d` from before it.
+ * D-Adaptation Adam (Defazio & Mishchenko 2023) as AudioCraft has it: no bias correction, and each update made with the
+ * estimate `d` from before it.
  */
 class DAdaptAdam implements Optimizer {
   readonly metricNames = ["d"];
@@ -143,14 +149,14 @@ class DAdaptAdam implements Optimizer {
   private readonly d: Variable;
   private readonly gsqWeighted: Variable;
 
-  constructor(parameters: [string, Variable][], config: AdamConfig, d0 = 1e-6) {
+  constructor(parameters: [string, Variable][], config: AdamConfig) {
     this.parameters = parameters;
     this.config = config;
     const zeros = () => parameters.map(([, parameter]) => zerosVariable(parameter.shape));
     this.s = zeros();
     this.expAvg = zeros();
     this.expAvgSq = zeros();
-    this.d = new Variable([], () => tf.scalar(d0));
+    this.d = new Variable([], () => tf.scalar(config.d0 ?? 1e-6));
     this.gsqWeighted = zerosVariable([]);
   }
 
@@ -164,7 +170,7 @@ class DAdaptAdam implements Optimizer {
   }
 
   apply(gradients: (Tensor | null)[], scale: Tensor | null, { lr }: Record<string, Tensor>): void {
-    const { betas, eps, weight_decay: decay } = this.config;
+    const { betas, eps, weight_decay: decay, decouple = true, growth_rate: growth } = this.config;
     const [beta1, beta2] = betas;
     const d = this.d.value;
     const rate = tf.mul(d, lr);
@@ -172,7 +178,9 @@ class DAdaptAdam implements Optimizer {
     const sksq: Tensor[] = [];
     const sk1: Tensor[] = [];
     inTurn(withGradients(gradients), ([index, unscaled]) => {
-      const gradient = scaled(unscaled, scale);
+      const plain = scaled(unscaled, scale);
+      const coupled = !decouple && decay !== 0;
+      const gradient = coupled ? tf.add(plain, tf.mul(this.parameters[index][1].value, decay)) : plain;
       const expAvg = tf.add(
         tf.mul(this.expAvg[index].value, beta1),
         tf.mul(gradient, tf.mul(rate, 1 - beta1)),
@@ -196,17 +204,18 @@ class DAdaptAdam implements Optimizer {
       tf.mul(this.gsqWeighted.value, beta2),
       tf.mul(total(gsq), tf.mul(tf.square(rate), 1 - beta2)),
     );
-    const estimate = tf.div(
+    const unbounded = tf.div(
       tf.sub(tf.div(total(sksq), 1 - beta2), weighted),
       tf.where(moves, sk1Sum, tf.scalar(1)),
     );
+    const estimate = growth === undefined ? unbounded : tf.minimum(unbounded, tf.mul(d, growth));
     this.d.assign(tf.where(moves, tf.maximum(d, estimate), d));
     this.gsqWeighted.assign(tf.where(moves, weighted, this.gsqWeighted.value));
     const step = moves.toFloat();
     inTurn(withGradients(gradients), ([index]) => {
       const [, parameter] = this.parameters[index];
       const direction = tf.div(this.expAvg[index].value, tf.add(tf.sqrt(this.expAvgSq[index].value), eps));
-      const shrink = tf.mul(parameter.value, tf.mul(rate, decay));
+      const shrink = tf.mul(parameter.value, tf.mul(rate, decouple ? decay : 0));
       subtract(parameter, tf.mul(tf.add(shrink, direction), step));
     });
   }

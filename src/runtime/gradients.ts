@@ -39,3 +39,18 @@ export function valueAndGradients<A extends Record<string, Tensor>>(
   ) as A;
   return { loss: value as Tensor, aux, gradients: grads.map((gradient) => gradient ?? null) };
 }
+
+/**
+ * dy times d f / d xs, for a gradient function that computes a part of the forward pass again; zeros where f does not
+ * depend on an x.
+ */
+export function pullBack(f: () => Tensor, xs: Tensor[], dy: Tensor): Tensor[] {
+  const { state } = tf.engine() as unknown as { state: { activeTape: unknown } };
+  const outerTape = state.activeTape; // tfjs drops it at the end of the inner one
+  try {
+    const { grads } = tf.engine().gradients(f, xs, dy, true);
+    return grads.map((gradient, i) => gradient ?? tf.zerosLike(xs[i]));
+  } finally {
+    state.activeTape = outerTape;
+  }
+}

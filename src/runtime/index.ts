@@ -1,7 +1,7 @@
 /** The runtime: TensorFlow under tfjs, jit, variables, precision, gradients, random draws. */
 export { type AutocastType, autocast, autocastType } from "./autocast.ts";
-export { valueAndGradients } from "./gradients.ts";
-export { inTurn, type Jitted, jit } from "./jit.ts";
+export { pullBack, valueAndGradients } from "./gradients.ts";
+export { computeAfter, inTurn, type Jitted, jit } from "./jit.ts";
 export { attr, runOp } from "./ops.ts";
 export { configureRuntime, type JitMode, runtimeOptions } from "./options.ts";
 export { TraceError } from "./recorder.ts";
@@ -11,6 +11,7 @@ export {
   type Scalar,
   scoped,
   type Tensor,
+  Tensor_,
   type Tensor1D,
   type Tensor2D,
   type Tensor3D,

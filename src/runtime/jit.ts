@@ -71,6 +71,17 @@ export function inTurn<T>(items: Iterable<T>, f: (item: T) => void): void {
   else for (const item of items) f(item);
 }
 
+/**
+ * The same tensors, but in a graph whatever is computed from them begins only when `after` is there. A computation that is
+ * repeated later, to hold its values for a shorter time, needs it: the graph's optimizer would merge it with the first one.
+ */
+export function computeAfter(tensors: Tensor[], after: Tensor): Tensor[] {
+  if (!current) return tensors;
+  const ids = backend.getInputTensorIds([...tensors, after]);
+  const delayed = current.delay(ids.slice(0, -1), ids[ids.length - 1]);
+  return delayed.map((metadata) => backend.createOutputTensor(metadata));
+}
+
 /** Wraps `fn`. Inside another traced function it is inlined; with jit=none it runs op by op. */
 export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitOptions = {}): Jitted<A, R> {
   const name = options.name ?? (fn.name || "anonymous");
@@ -125,7 +136,7 @@ function record(
   signature: string,
 ): Trace {
   const functionName = `${name.replace(/[^A-Za-z0-9_]/g, "_")}_${++functions}`;
-  const { recorder, argumentIds, results, rebuild } = trace(name, fn, args);
+  const { recorder, argumentIds, results, rebuild } = trace(name, fn, args, mode);
   const variables = [...recorder.variables.keys()];
   const inputs = [
     ...argumentIds,
@@ -157,8 +168,8 @@ function record(
   };
 }
 
-function trace(name: string, fn: (...args: never[]) => unknown, args: unknown[]) {
-  const recorder = new Recorder(name);
+function trace(name: string, fn: (...args: never[]) => unknown, args: unknown[], mode: JitMode) {
+  const recorder = new Recorder(name, mode === "xla");
   const argumentIds: number[] = [];
   let rebuild: Trace["rebuild"] = () => undefined;
   const results: { id: number; dtype: number; shape: number[] }[] = [];
@@ -187,7 +198,7 @@ function trace(name: string, fn: (...args: never[]) => unknown, args: unknown[])
 }
 
 function exportGraph(name: string, fn: (...args: never[]) => unknown, args: unknown[]): Buffer {
-  const { recorder } = trace(name, fn, args);
+  const { recorder } = trace(name, fn, args, "graph");
   try {
     return recorder.graph.graphDef();
   } finally {

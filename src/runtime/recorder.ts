@@ -49,6 +49,7 @@ export class Recorder implements OpExecutor {
   readonly capturedInputs: number[] = [];
   readonly variables = new Map<Variable, VariableUse>();
   private readonly name: string;
+  private readonly forXla: boolean;
   private readonly types: number[] = [];
   private readonly shapes: (number[] | null)[] = [];
   /** The op that made each tensor. */
@@ -59,8 +60,9 @@ export class Recorder implements OpExecutor {
   /** Ops that every op added now has to wait for; see `inTurn`. */
   private waitFor: number[] = [];
 
-  constructor(name: string) {
+  constructor(name: string, forXla: boolean) {
     this.name = name;
+    this.forXla = forXla;
   }
 
   /** The object to put in the place of tfjs's binding. */
@@ -132,6 +134,17 @@ export class Recorder implements OpExecutor {
       if (made.length > 0) this.waitFor = made;
     }
     this.waitFor = before;
+  }
+
+  /** The tensors again, as results of ops that run after `after`; see `computeAfter`. */
+  delay(ids: number[], after: number): TensorMetadata[] {
+    const control = this.graphId(after);
+    if (!this.forXla)
+      return ids.map((id) => this.add("Identity", [], [this.graphId(id)], [control], [id])[0]);
+    // XLA knows no control dependencies, but a barrier whose results depend on all that goes in.
+    const inputs = [...ids.map((id) => this.graphId(id)), control];
+    const types = { name: "T", type: AttrType.type, value: inputs.map((id) => this.types[id]) };
+    return this.add("XlaOptimizationBarrier", [types], inputs, [], [...ids, after]).slice(0, ids.length);
   }
 
   /** Makes the graph's tensor for an output of the function: never an input itself, and each a node of its own. */

@@ -8,8 +8,7 @@ import { writeError } from "../checkpoint/atomic_file.ts";
 import { type BackgroundWrite, BackgroundWriter } from "../checkpoint/background_writer.ts";
 import { bytesOf } from "../checkpoint/dtypes.ts";
 import { openSafetensors, type TensorSource, type WeightsReader } from "../checkpoint/safetensors.ts";
-import { configFromYaml } from "../config/index.ts";
-import { asMusicGenConfig, type MusicGenConfig } from "../config/schema.ts";
+import { type ComposedConfig, configFromYaml } from "../config/index.ts";
 import { UserError } from "../errors.ts";
 import { CHECKPOINT_FILE, newestCheckpoint, numberedCheckpoints } from "../xp/folder.ts";
 import { availableMemory } from "./memory.ts";
@@ -197,7 +196,9 @@ function byteLength({ dtype, shape }: TensorSource): number {
 
 /** A checkpoint read for its weights: to generate from, or to start another run from. */
 export interface TrainedModel {
-  cfg: MusicGenConfig;
+  /** The config as it was composed, interpolations kept. */
+  config: ComposedConfig;
+  metadata: Readonly<Record<string, string>>;
   signature: string;
   /** Tensors of the best state, by the model's own names. */
   weights: {
@@ -221,7 +222,8 @@ export function openTrained(path: string): TrainedModel {
     .filter((name) => name.startsWith(prefix))
     .map((name) => name.slice(prefix.length));
   return {
-    cfg: asMusicGenConfig(configFromYaml(yaml, `${path} (xp.cfg)`)),
+    config: configFromYaml(yaml, `${path} (xp.cfg)`),
+    metadata: reader.metadata,
     signature: reader.metadata["xp.sig"] ?? "unknown",
     weights: {
       path,

@@ -1,14 +1,13 @@
 /** The generate stage: audio for the descriptions of a data set's items, from nothing and as continuations of their begin. */
 import type { MusicGenConfig } from "../config/schema.ts";
 import { levelOptions, normalizeAudio } from "../data/audio/normalize.ts";
+import type { AudioFormat } from "../data/audio/write.ts";
 import type { Batch } from "../data/batch.ts";
 import type { ConditioningAttributes } from "../data/conditioning.ts";
 import type { MusicInfo } from "../data/music_dataset.ts";
+import { configuredParams } from "../models/musicgen/configured.ts";
 import type { MusicGen } from "../models/musicgen.ts";
 import { writeSample } from "./samples.ts";
-
-/** The first seconds of every item of a batch, float32 [B, C, T]. */
-type Prompt = { wav: Float32Array; shape: [number, number, number] };
 
 export interface SampleRequest {
   batch: Batch<MusicInfo>;
@@ -31,18 +30,8 @@ export async function generateSamples(
   const { lm, audio: format } = cfg.generate;
   const { segment_duration } = { ...cfg.dataset, ...cfg.dataset.generate } as { segment_duration: number };
   const duration = lm.gen_duration ?? segment_duration;
-  const { use_sampling, temp, top_k, top_p } = lm;
-  const cfg_coef = cfg.classifier_free_guidance.inference_coef;
-  const settings = {
-    use_sampling,
-    temp,
-    top_k,
-    top_p,
-    duration,
-    cfg_coef,
-    two_step_cfg: cfg.transformer_lm.two_step_cfg,
-  };
-  const prompts: (Prompt | null)[] = [
+  const params = configuredParams(cfg);
+  const prompts: (Float32Array[][] | null)[] = [
     ...(lm.unprompted_samples ? [null] : []),
     ...(lm.prompted_samples ? [promptOf(batch, lm.prompt_duration ?? segment_duration / 4)] : []),
   ];
@@ -52,41 +41,49 @@ export async function generateSamples(
     const began = performance.now();
     const seed = 1234 + index;
     const { audio, sampleRate } = await musicgen.generateFor(attributes, {
-      ...settings,
+      ...params,
+      duration,
       seed,
-      prompt,
+      prompt: prompt && { audio: prompt, sampleRate: musicgen.sampleRate },
+      removePrompt: lm.remove_prompts,
       onProgress,
     });
     realTimeFactors.push((performance.now() - began) / 1000 / duration);
     for (const [row, samples] of audio.entries()) {
-      writeSample(folder, epoch, {
+      await writeSample(folder, epoch, {
         index: index + row,
         audio: normalizeAudio(samples, sampleRate, levelOptions(format)),
         sampleRate,
+        format: format.format as AudioFormat,
         conditions: Object.fromEntries(
           conditioners.map((name) => [name, attributes[row].text[name] ?? null]),
         ),
-        prompt: prompt && promptRow(prompt, row),
-        generationArgs: settings,
+        prompt: prompt?.[row] ?? null,
+        generationArgs: {
+          use_sampling: params.useSampling,
+          temp: params.temperature,
+          top_k: params.topK,
+          top_p: params.topP,
+          duration,
+          cfg_coef: params.cfgCoef,
+          cfg_coef_beta: params.cfgCoefBeta,
+          two_step_cfg: params.twoStepCfg,
+          remove_prompts: lm.remove_prompts,
+        },
       });
     }
   }
   return realTimeFactors;
 }
 
-function promptOf(batch: Batch<MusicInfo>, duration: number): Prompt {
-  const [rows, channels, length] = batch.shape;
-  const kept = Math.min(length, Math.trunc(duration * batch.infos[0].sampleRate));
-  const wav = new Float32Array(rows * channels * kept);
-  for (let row = 0; row < rows * channels; row++) {
-    wav.set(batch.wav.subarray(row * length, row * length + kept), row * kept);
-  }
-  return { wav, shape: [rows, channels, kept] };
-}
-
-function promptRow({ wav, shape: [, channels, length] }: Prompt, row: number): Float32Array[] {
-  return Array.from({ length: channels }, (_, c) => {
-    const start = (row * channels + c) * length;
-    return wav.slice(start, start + length);
-  });
+/** The first seconds of every item of a batch, per channel. */
+function promptOf({ wav, shape, infos }: Batch<MusicInfo>, duration: number): Float32Array[][] {
+  const [rows, channels, length] = shape;
+  const kept = Math.min(length, Math.trunc(duration * infos[0].sampleRate));
+  return Array.from({ length: rows }, (_, row) =>
+    Array.from({ length: channels }, (_, c) => {
+      const start = (row * channels + c) * length;
+      return wav.slice(start, start + kept);
+    }),
+  );
 }

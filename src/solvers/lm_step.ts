@@ -3,9 +3,9 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { writeGraphEvents } from "../log/tfevents.ts";
 import { crossEntropyPerCodebook } from "../losses/cross_entropy.ts";
-import type { PreparedConditions } from "../models/conditioners/provider.ts";
+import { lossMask, type PreparedConditions } from "../models/conditioners/provider.ts";
 import type { MusicGenLM } from "../models/lm/lm.ts";
-import type { Parameter } from "../nn/index.ts";
+import { type Parameter, withDropout } from "../nn/index.ts";
 import {
   clipByGlobalNorm,
   type ExponentialMovingAverage,
@@ -24,6 +24,12 @@ export interface StepInput {
   /** float32 [B, K, T], 1 where a code counts; null: all do. */
   mask: Tensor | null;
   conditions: PreparedConditions;
+}
+
+/** A batch to learn from. */
+export interface TrainInput extends StepInput {
+  /** int32 [2], another for every batch: what dropout draws from. */
+  dropoutKey: Tensor;
 }
 
 /** What changes from update to update. */
@@ -59,11 +65,11 @@ export class LMStep {
   private readonly sums: GradientAccumulator;
   private lastUpdate: UpdateInput | null = null;
   private readonly trainStep = jit(
-    (batch: StepInput, update: UpdateInput) => this.traceTrain(batch, update),
+    (batch: TrainInput, update: UpdateInput) => this.traceTrain(batch, update),
     { name: "train_step" },
   );
   private readonly gradientStep = jit(
-    (batch: StepInput, factor: Tensor, isFirst: boolean) => this.traceGradients(batch, factor, isFirst),
+    (batch: TrainInput, factor: Tensor, isFirst: boolean) => this.traceGradients(batch, factor, isFirst),
     { name: "gradient_step" },
   );
   private readonly normStep = jit(() => globalNorm(this.sums.values()), { name: "gradient_norm" });
@@ -90,7 +96,7 @@ export class LMStep {
    * Updates the weights with the mean gradient of `batches` at rate `lr`, and with `averages` the average of the weights.
    * Returns the metrics from before the update: without grad_norm and with skipped = 1 when it was left out.
    */
-  train(batches: StepInput[], lr: number, averages: boolean): Metrics {
+  train(batches: TrainInput[], lr: number, averages: boolean): Metrics {
     const { scaler, skipNonfinite } = this.parts;
     if (batches.length > 1 || scaler || skipNonfinite) return this.trainInParts(batches, lr, averages);
     this.lastUpdate = this.nextUpdate(lr, averages);
@@ -112,7 +118,7 @@ export class LMStep {
    * After an update, in the same scope: writes the graph of its step on `batch` for Netron and TensorBoard into `folder`;
    * returns text about its ops and cost.
    */
-  report(folder: string, batch: StepInput): string {
+  report(folder: string, batch: TrainInput): string {
     const update = this.lastUpdate;
     const graph = update
       ? this.trainStep.graphDef(batch, update)
@@ -125,7 +131,7 @@ export class LMStep {
   }
 
   /** Gradients of every batch, then a look at their norm, then the update. */
-  private trainInParts(batches: StepInput[], lr: number, averages: boolean): Metrics {
+  private trainInParts(batches: TrainInput[], lr: number, averages: boolean): Metrics {
     const { scaler, ema, maxNorm, optimizer } = this.parts;
     const scale = scaler?.state.scale ?? 1;
     const factor = tf.scalar(scale / batches.length);
@@ -164,7 +170,7 @@ export class LMStep {
   }
 
   /** Forward, backward, clipping, update, average -> [ce, gradient norm, ce per codebook…, the optimizer's…] */
-  private traceTrain(batch: StepInput, { hyper, emaWeight, moves }: UpdateInput): Tensor {
+  private traceTrain(batch: TrainInput, { hyper, emaWeight, moves }: UpdateInput): Tensor {
     const { optimizer, ema, maxNorm } = this.parts;
     const { loss, aux, gradients } = this.lossAndGradients(batch, null);
     const { norm, scale } = clipByGlobalNorm(gradients, maxNorm);
@@ -174,7 +180,7 @@ export class LMStep {
   }
 
   /** Forward and backward of the loss times `factor`, into the sums -> [ce, ce per codebook…] */
-  private traceGradients(batch: StepInput, factor: Tensor, isFirst: boolean): Tensor {
+  private traceGradients(batch: TrainInput, factor: Tensor, isFirst: boolean): Tensor {
     const { aux, gradients } = this.lossAndGradients(batch, factor);
     this.sums.add(gradients, isFirst);
     return tf.stack([aux.ce, ...tf.unstack(aux.perCodebook)]);
@@ -187,30 +193,35 @@ export class LMStep {
     return metrics.length > 0 ? tf.stack(metrics) : (tf.zeros([0]) as Tensor);
   }
 
-  private lossAndGradients(batch: StepInput, factor: Tensor | null) {
+  private lossAndGradients(batch: TrainInput, factor: Tensor | null) {
     return autocast(this.parts.precision, () =>
       valueAndGradients(() => {
-        const { ce, perCodebook } = this.loss(batch);
+        const { ce, perCodebook } = withDropout(batch.dropoutKey, () => this.loss(batch, true));
         return { loss: factor === null ? ce : tf.mul(ce, factor), aux: { ce, perCodebook } };
       }, this.trainable),
     );
   }
 
   private traceValid(batch: StepInput): Tensor {
-    const { ce, perCodebook } = autocast(this.parts.precision, () => this.loss(batch));
+    const { ce, perCodebook } = autocast(this.parts.precision, () => this.loss(batch, false));
     return tf.stack([ce, ...tf.unstack(perCodebook)]);
   }
 
-  private loss({ codes, mask, conditions }: StepInput) {
+  private loss({ codes, mask, conditions }: StepInput, training: boolean) {
     const { lm } = this.parts;
     const {
       logits,
       targets,
       mask: patternMask,
-    } = lm.predictions(codes, lm.conditionProvider.forward(conditions));
-    const counted = mask === null ? patternMask : tf.mul(patternMask, lm.alongSteps(mask));
+    } = lm.predictions(codes, lm.conditionProvider.forward(conditions, { training }));
+    // Beside the pattern's ends, padding does not count, nor what a condition was cut from.
+    const heard = lossMask(conditions)?.expandDims(1).tile([1, lm.config.n_q, 1]) ?? null;
+    const counted = [mask, heard].reduce<Tensor>(
+      (all, cells) => (cells === null ? all : tf.mul(all, lm.alongSteps(cells))),
+      patternMask,
+    );
     const card = tf.scalar(lm.config.card - 1, "int32"); // a special token is no class; its positions don't count
-    return crossEntropyPerCodebook(logits, tf.minimum(targets, card), counted as Tensor);
+    return crossEntropyPerCodebook(logits, tf.minimum(targets, card), counted);
   }
 }
 

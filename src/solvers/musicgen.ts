@@ -16,10 +16,14 @@ import { StageProgress } from "../log/progress.ts";
 import { buildCompressionModel, buildLM, trainedDuration } from "../models/builders.ts";
 import type { CompressionModel } from "../models/compression.ts";
 import { nullify } from "../models/conditioners/base.ts";
-import { AttributeDropout, ClassifierFreeGuidanceDropout } from "../models/conditioners/dropout.ts";
+import {
+  AttributeDropout,
+  ClassifierFreeGuidanceDropout,
+  CONDITION_KINDS,
+} from "../models/conditioners/dropout.ts";
 import type { MusicGenLM } from "../models/lm/lm.ts";
 import { MusicGen } from "../models/musicgen.ts";
-import { loadState, type Parameter } from "../nn/index.ts";
+import type { Parameter } from "../nn/index.ts";
 import {
   buildOptimizer,
   buildSchedule,
@@ -30,17 +34,17 @@ import {
 } from "../optim/index.ts";
 import { type AutocastType, isGpu, scoped, type Tensor, tf, type Variable } from "../runtime/index.ts";
 import { BestState } from "./best_state.ts";
-import { type CheckpointContent, openTrained } from "./checkpoint.ts";
+import type { CheckpointContent } from "./checkpoint.ts";
 import { type Cost, costText, estimateCost, memoryAdvice, type Workload } from "./cost.ts";
 import { TrainingFailures } from "./failures.ts";
 import { generateSamples } from "./generate_stage.ts";
 import { LMStep } from "./lm_step.ts";
 import { availableMemory } from "./memory.ts";
 import { checkOptions } from "./musicgen_options.ts";
-import { resolveCheckpoint } from "./resolve.ts";
 import type { Run } from "./run.ts";
 import { Solver } from "./solver.ts";
 import { MeanMetrics, type Metrics } from "./stage_metrics.ts";
+import { openMusicGen } from "./trained.ts";
 
 type Loader = DataLoader<MusicInfo>;
 
@@ -114,6 +118,7 @@ export class MusicGenSolver extends Solver {
     this.cfgDropout = new ClassifierFreeGuidanceDropout(
       cfg.classifier_free_guidance.training_dropout,
       nullify,
+      { kinds: CONDITION_KINDS },
     );
     this.attributeDropout = new AttributeDropout(cfg.attribute_dropout as never, nullify);
     this.precision = this.choosePrecision();
@@ -136,6 +141,7 @@ export class MusicGenSolver extends Solver {
       `model: ${(this.lm.parameterCount() / 1e6).toFixed(2)} M parameters, ${trainable.length} tensors; ` +
         `codec: ${this.codec.numCodebooks} codebooks of ${this.codec.cardinality} at ${this.codec.frameRate} Hz`,
     );
+    for (const notice of this.lm.conditionProvider.notices) this.log.warn(notice);
     if (this.loaders.train && cfg.execute_only === null) {
       this.log.info(
         `training: ${optim.epochs} epochs of ${this.updatesPerEpoch} updates, ${this.loaders.train.options.batchSize} x ` +
@@ -174,7 +180,9 @@ export class MusicGenSolver extends Solver {
     let index = start;
     for await (const group of progress.over(first(total, grouped(batches, this.accumulate)))) {
       this.beat("batch");
-      const metrics = this.updateWith(group, index++);
+      const attributes = [];
+      for (const batch of group) attributes.push(await this.attributes(batch, true));
+      const metrics = this.updateWith(group, attributes, index++);
       this.failures.check(metrics, { epoch, update: index, batches: group });
       if (progress.update(average(metrics))) average = averager();
       await onStep(metrics);
@@ -183,20 +191,30 @@ export class MusicGenSolver extends Solver {
     this.adviseOnData(loader, epoch);
   }
 
-  /** One update of the weights with some batches; `index` counts the epoch's updates. */
-  private updateWith(batches: Batch<MusicInfo>[], index: number): Metrics {
+  /** What conditions a batch, after the dropouts, with all that its conditioners need from files. */
+  private async attributes(batch: Batch<MusicInfo>, training: boolean): Promise<ConditioningAttributes[]> {
+    const kept = this.cfgDropout.apply(attributesOf(batch), training);
+    const attributes = this.attributeDropout.apply(kept, training);
+    await this.lm.conditionProvider.load(attributes);
+    return attributes;
+  }
+
+  /** One update of the weights with some batches and what conditions each; `index` counts the epoch's updates. */
+  private updateWith(
+    batches: Batch<MusicInfo>[],
+    attributes: ConditioningAttributes[][],
+    index: number,
+  ): Metrics {
     const lr = this.schedule(this.updates);
     const averages =
       this.ema !== null &&
       (index + 1) % Math.min(this.cfg.optim.ema.updates ?? this.updatesPerEpoch, this.updatesPerEpoch) === 0;
     const metrics = scoped(() => {
-      const inputs = batches.map((batch) => {
-        const attributes = this.attributeDropout.apply(
-          this.cfgDropout.apply(attributesOf(batch), true),
-          true,
-        );
-        const conditions = this.lm.conditionProvider.prepare(attributes, { training: true });
-        return { ...this.tokens(batch), conditions };
+      const inputs = batches.map((batch, i) => {
+        const conditions = this.lm.conditionProvider.prepare(attributes[i], { training: true });
+        const draw = this.updates * this.accumulate + i;
+        const dropoutKey = tf.tensor1d([this.cfg.seed ?? 0, draw], "int32") as Tensor;
+        return { ...this.tokens(batch), conditions, dropoutKey };
       });
       const result = this.withAdvice(() => this.step.train(inputs, lr, averages));
       if (this.cfg.jit_report && this.updates === 0) {
@@ -273,8 +291,9 @@ export class MusicGenSolver extends Solver {
     const progress = this.progress(split, epoch, batches, loader);
     const mean = new MeanMetrics();
     for await (const batch of progress.over(first(batches, loader.batches(0)))) {
+      const attributes = await this.attributes(batch, false);
       const metrics = scoped(() => {
-        const conditions = this.lm.conditionProvider.prepare(attributesOf(batch), { training: false });
+        const conditions = this.lm.conditionProvider.prepare(attributes, { training: false });
         return this.step.valid({ ...this.tokens(batch), conditions });
       });
       mean.add(metrics);
@@ -385,15 +404,15 @@ export class MusicGenSolver extends Solver {
     this.best.load(file);
   }
 
-  /** `continue_from`: the best weights of another run; schedule, optimizer and history start anew. */
+  /** `continue_from`: the best weights of another run, or of a published model; schedule, optimizer and history start anew. */
   protected async loadWeights(from: string): Promise<void> {
-    const trained = openTrained(resolveCheckpoint(from, this.run.doraDir));
-    loadState(this.lm, trained.weights);
+    const trained = await openMusicGen(from, this.run.doraDir);
+    trained.loadInto(this.lm);
     for (const [index, [, average]] of (this.ema?.averages ?? []).entries()) {
       tf.tidy(() => average.assign(this.parameters[index][1].value));
     }
     this.log.info(
-      `starting from the weights of ${trained.weights.path} (${trained.signature}, ${trained.epochs} epochs)`,
+      `starting from the weights of ${trained.path} (${trained.signature}, ${trained.epochs} epochs)`,
     );
     trained.close();
   }

@@ -26,7 +26,6 @@ export function checkOptions(cfg: MusicGenConfig): void {
 /** Options that the config has and this solver does not. */
 function refuseUnbuilt(cfg: MusicGenConfig): void {
   const { evaluate, generate } = cfg;
-  const lm = generate.lm as Record<string, unknown>;
   const audio = generate.audio as Record<string, unknown>;
   const unbuilt: [boolean, string][] = [
     [cfg.cache.path !== null || cfg.cache.write, "cache (of tokens)"],
@@ -39,9 +38,6 @@ function refuseUnbuilt(cfg: MusicGenConfig): void {
     [evaluate.fixed_generation_duration !== null, "evaluate.fixed_generation_duration"],
     [generate.lm.no_text_conditioning, "generate.lm.no_text_conditioning=true"],
     [generate.lm.gen_gt_samples, "generate.lm.gen_gt_samples=true"],
-    [lm.cfg_coef != null, "generate.lm.cfg_coef (use classifier_free_guidance.inference_coef)"],
-    [lm.cfg_coef_beta != null, "generate.lm.cfg_coef_beta"],
-    [generate.audio.format !== "wav", `generate.audio.format=${generate.audio.format}`],
     [
       audio.sample_rate != null && audio.sample_rate !== cfg.sample_rate,
       "generate.audio.sample_rate other than sample_rate",

@@ -1,25 +1,48 @@
-/** Finding a checkpoint from what a user calls it: nothing, a signature, a path, `//sig/…` or `//reference/…`. */
-import { existsSync } from "node:fs";
+/**
+ * Finding a model from what a user calls it: nothing, a signature, a path, `//sig/…`, `//reference/…`, `//pretrained/…` or the name
+ * of a published model.
+ */
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../errors.ts";
+import { pretrainedName } from "../models/pretrained/index.ts";
 import { newestCheckpoint, newestExperiment } from "../xp/folder.ts";
-import { resolveCheckpointFile } from "../xp/reference.ts";
+import { resolveCheckpointFile, resolveReference } from "../xp/reference.ts";
+
+/** Where a model's weights are. */
+export type ModelLocation =
+  /** A checkpoint of this program. */
+  | { kind: "checkpoint"; path: string }
+  /** A repository, folder or file in another program's layout. */
+  | { kind: "pretrained"; name: string };
 
 /**
- * The checkpoint file that `name` means; null or "" is the newest of all runs. `doraDir` holds the runs (`xps/<sig>/`).
+ * What `name` means; null or "" is the newest checkpoint of all runs. `doraDir` holds the runs (`xps/<sig>/`). A signature of
+ * them, and a folder with a checkpoint of ours in it, come before published names.
  * @throws UserError when there is none
  */
-export function resolveCheckpoint(name: string | null, doraDir: string): string {
+export function locateModel(name: string | null, doraDir: string): ModelLocation {
   if (!name) {
     const newest = newestExperiment(doraDir);
-    if (newest) return newestCheckpoint(newest.dir)!;
+    if (newest) return { kind: "checkpoint", path: newestCheckpoint(newest.dir)! };
     throw new UserError(
       `no checkpoint in ${join(doraDir, "xps")} yet: run \`npm run train\` first, or give model=<path>`,
     );
   }
-  if (name.startsWith("//pretrained/")) {
-    throw new UserError(`${name}: loading published language models is not built yet`);
-  }
   const isSignature = !name.startsWith("//") && !existsSync(name) && /^[0-9a-f]{2,8}$/.test(name);
-  return resolveCheckpointFile(isSignature ? `//sig/${name}` : name, { doraDir });
+  if (isSignature) return { kind: "checkpoint", path: resolveCheckpointFile(`//sig/${name}`, { doraDir }) };
+  const file = /^\/\/(sig|reference)\//.test(name) ? resolveReference(name, { doraDir }) : name;
+  const isOurs = existsSync(file) && statSync(file).isDirectory() && newestCheckpoint(file) !== undefined;
+  const pretrained = isOurs ? null : pretrainedName(file);
+  if (pretrained !== null) return { kind: "pretrained", name: pretrained };
+  return { kind: "checkpoint", path: resolveCheckpointFile(file, { doraDir }) };
+}
+
+/**
+ * The same as one text, for messages and to hand on: the path of a checkpoint file, or the name of a published model.
+ * @throws UserError when there is none
+ */
+export function resolveCheckpoint(name: string | null, doraDir: string): string {
+  const location = locateModel(name, doraDir);
+  return location.kind === "checkpoint" ? location.path : location.name;
 }

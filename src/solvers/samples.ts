@@ -1,11 +1,11 @@
 /**
- * Generated samples of a run, in AudioCraft's layout: `<folder>/<epoch>/<id>.wav` with `<id>.json` beside it. The id comes
+ * Generated samples of a run, in AudioCraft's layout: `<folder>/<epoch>/<id>.wav` (or another format) with `<id>.json` beside it. The id comes
  * from what the sample was made for, so the same prompt has the same name in every epoch.
  */
 import { createHash } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { writeWav } from "../data/audio/write_wav.ts";
+import { type AudioFormat, writeAudio } from "../data/audio/write.ts";
 import { writeFileAtomic } from "../xp/folder.ts";
 
 export interface Sample {
@@ -13,6 +13,8 @@ export interface Sample {
   index: number;
   audio: Float32Array[];
   sampleRate: number;
+  /** Of the files. */
+  format: AudioFormat;
   conditions: Record<string, string | null>;
   /** The audio that was continued, if any. */
   prompt: Float32Array[] | null;
@@ -20,21 +22,20 @@ export interface Sample {
 }
 
 /** Writes a sample and its description; returns the path of the audio. */
-export function writeSample(folder: string, epoch: number, sample: Sample): string {
+export async function writeSample(folder: string, epoch: number, sample: Sample): Promise<string> {
   const known = Object.entries(sample.conditions).filter(
     (entry): entry is [string, string] => entry[1] !== null,
   );
   const id = sampleId(sample, known);
   const directory = join(folder, String(epoch));
   mkdirSync(directory, { recursive: true });
-  const path = join(directory, `${id}.wav`);
-  const { audio, sampleRate } = sample;
-  writeWav(path, { samples: audio, sampleRate });
+  const { audio, sampleRate, format } = sample;
+  const path = join(directory, `${id}.${format}`);
+  await writeAudio(path, { samples: audio, sampleRate });
   let prompt: { path: string; duration: number } | null = null;
   if (sample.prompt) {
-    const promptPath = join(directory, "prompt", `${id}.wav`);
-    mkdirSync(join(directory, "prompt"), { recursive: true });
-    writeWav(promptPath, { samples: sample.prompt, sampleRate });
+    const promptPath = join(directory, "prompt", `${id}.${format}`);
+    await writeAudio(promptPath, { samples: sample.prompt, sampleRate });
     prompt = { path: promptPath, duration: sample.prompt[0].length / sampleRate };
   }
   const description = {

@@ -1,5 +1,6 @@
 /** Files of the Hugging Face hub: from the cache, from a hub (a small server on this machine), or with a clear refusal. */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   existsSync,
@@ -17,8 +18,9 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, beforeEach, test } from "node:test";
+import { promisify } from "node:util";
 import { openHubWeights, resolveHubFile } from "../../src/checkpoint/hub.ts";
-import { cacheFolders } from "../../src/checkpoint/hub_cache.ts";
+import { accessToken, cacheFolders } from "../../src/checkpoint/hub_cache.ts";
 import { writeSafetensors } from "../../src/checkpoint/safetensors.ts";
 import { UserError } from "../../src/errors.ts";
 
@@ -30,6 +32,9 @@ const files = new Map<string, { content: Buffer; large?: boolean; etag?: string 
 let requests: { method: string; path: string; range?: string; authorization?: string }[] = [];
 /** What the store does with a download instead of sending it whole, once. */
 let misbehave: ((request: IncomingMessage, response: ServerResponse, content: Buffer) => void) | null = null;
+
+/** How many times the hub answers that it is busy. */
+let busy = 0;
 
 const sha256 = (content: Buffer) => createHash("sha256").update(content).digest("hex");
 
@@ -68,8 +73,11 @@ const hub = createServer((request, response) => {
   const file = files.get(name);
   if (repo === "org/private") response.writeHead(401).end();
   else if (repo !== "org/name") response.writeHead(404, { "x-error-code": "RepoNotFound" }).end();
-  else if (!file) response.writeHead(404, { "x-error-code": "EntryNotFound" }).end();
-  else {
+  else if (!file) response.writeHead(404, { "x-error-code": "EntryNotFound", "x-repo-commit": COMMIT }).end();
+  else if (busy > 0) {
+    busy--;
+    response.writeHead(503, { "retry-after": "0" }).end();
+  } else {
     response.setHeader("x-repo-commit", COMMIT);
     if (file.large) {
       response.writeHead(302, {
@@ -103,10 +111,12 @@ beforeEach(() => {
   repo = join(cache, "models--org--name");
   for (const name of ["AUDIOCRAFT_CACHE_DIR", "HF_HUB_OFFLINE", "HF_TOKEN"]) delete process.env[name];
   process.env.HF_HUB_CACHE = cache;
+  process.env.HF_TOKEN_PATH = join(cache, "no_token");
   process.env.HF_ENDPOINT = `http://127.0.0.1:${(hub.address() as AddressInfo).port}`;
   files.clear();
   requests = [];
   misbehave = null;
+  busy = 0;
 });
 
 const small = Buffer.from('{"model_type": "musicgen"}');
@@ -224,6 +234,93 @@ test("too few bytes are a user error, and are kept for the next try", async () =
   assert.deepEqual(readFileSync(await resolveHubFile("org/name", "model.safetensors")), large);
 });
 
+test("a hub that is busy is asked again; one that stays so is reported", async () => {
+  files.set("config.json", { content: small });
+  busy = 3;
+  assert.deepEqual(readFileSync(await resolveHubFile("org/name", "config.json")), small);
+  files.set("other.json", { content: large });
+  busy = 100;
+  await assert.rejects(
+    resolveHubFile("org/name", "other.json"),
+    userError(/answers HTTP 503; try again later/),
+  );
+});
+
+test("a store that breaks every connection at once is given up", async () => {
+  files.set("model.safetensors", { content: large, large: true });
+  const breakOff = (_: IncomingMessage, response: ServerResponse) => {
+    misbehave = breakOff;
+    response.writeHead(200, { "content-length": large.length });
+    response.flushHeaders();
+    response.destroy();
+  };
+  misbehave = breakOff;
+  await assert.rejects(
+    resolveHubFile("org/name", "model.safetensors"),
+    userError(/the connection broke off/),
+  );
+  assert.ok(requests.length < 10);
+});
+
+test("more bytes than were announced are not taken", async () => {
+  files.set("model.safetensors", { content: large, large: true });
+  misbehave = (_, response, content) => response.writeHead(200).end(Buffer.concat([content, content]));
+  await assert.rejects(resolveHubFile("org/name", "model.safetensors"), userError(/announced, more arrive/));
+  assert.equal(existsSync(join(repo, "snapshots")), false);
+  assert.deepEqual(readFileSync(await resolveHubFile("org/name", "model.safetensors")), large);
+});
+
+test("the token is HF_TOKEN, or that of the token file", () => {
+  const home = mkdtempSync(join(root, "home-"));
+  writeFileSync(join(home, "token"), "from_home\n");
+  writeFileSync(join(home, "elsewhere"), "from_path");
+  assert.equal(accessToken({ HF_HOME: home }), "from_home");
+  assert.equal(accessToken({ HF_HOME: home, HF_TOKEN_PATH: join(home, "elsewhere") }), "from_path");
+  assert.equal(accessToken({ HF_HOME: home, HF_TOKEN: " given \n" }), "given");
+  assert.equal(accessToken({ HF_HOME: home, HF_HUB_DISABLE_IMPLICIT_TOKEN: "1" }), null);
+  assert.equal(accessToken({ HF_HOME: join(home, "nowhere") }), null);
+});
+
+test("the token of the file is sent to the hub", async () => {
+  files.set("config.json", { content: small });
+  process.env.HF_TOKEN_PATH = join(cache, "token");
+  writeFileSync(process.env.HF_TOKEN_PATH, "from_file\n");
+  await resolveHubFile("org/name", "config.json");
+  assert.deepEqual(
+    new Set(requests.map(({ authorization }) => authorization)),
+    new Set(["Bearer from_file"]),
+  );
+});
+
+test("that a commit lacks a file is noted as the Python libraries note it, and not asked again", async () => {
+  assert.equal(await resolveHubFile("org/name", "extra/none.json", { optional: true }), null);
+  assert.ok(existsSync(join(repo, ".no_exist", COMMIT, "extra/none.json")));
+  requests = [];
+  assert.equal(await resolveHubFile("org/name", "extra/none.json", { optional: true }), null);
+  assert.deepEqual(requests, []);
+  await assert.rejects(
+    resolveHubFile("org/name", "extra/none.json"),
+    userError(/no file "extra\/none\.json"/),
+  );
+  assert.equal(requests.length, 1, "a file that is needed is asked for all the same");
+});
+
+test("two processes that ask at once share one download", async () => {
+  files.set("model.safetensors", { content: large, large: true });
+  misbehave = (request, response, content) => void setTimeout(() => send(request, response, content), 300);
+  const module = new URL("../../src/checkpoint/hub.ts", import.meta.url).href;
+  const program = `
+    const { resolveHubFile } = await import(${JSON.stringify(module)});
+    console.log(await resolveHubFile("org/name", "model.safetensors"));`;
+  const run = promisify(execFile);
+  const arguments_ = ["--import", "tsx", "--input-type=module", "-e", program];
+  const outputs = await Promise.all([0, 1].map(() => run(process.execPath, arguments_)));
+  assert.deepEqual(readFileSync(outputs[0].stdout.trim()), large);
+  assert.equal(outputs[0].stdout, outputs[1].stdout);
+  const downloads = requests.filter(({ method, path }) => method === "GET" && !path.includes("resolve"));
+  assert.equal(downloads.length, 1);
+});
+
 test("a renamed repository is followed", async () => {
   files.set("config.json", { content: small });
   const path = await resolveHubFile("old/name", "config.json");
@@ -294,6 +391,11 @@ test("a server that is no hub is named", async () => {
   await assert.rejects(
     resolveHubFile("org/name", "config.json"),
     userError(/not that of a Hugging Face hub/),
+  );
+  process.env.HF_ENDPOINT = "hub.example.org";
+  await assert.rejects(
+    resolveHubFile("org/name", "config.json"),
+    userError(/HF_ENDPOINT: "hub\.example\.org" is not an address/),
   );
 });
 
@@ -386,8 +488,41 @@ test("an index that does not fit its shards is a user error", async () => {
   await refuses("{", /cannot be read as JSON/);
 });
 
-test("a folder or repository without weights is a user error that names model.safetensors", async () => {
+/** What PyTorch wrote: w = [1, 1]. */
+const torchFile = readFileSync(new URL("../golden/torch/no_checksums.pt", import.meta.url));
+
+test("a folder or repository without safetensors gives what PyTorch wrote, in one file or in shards", async () => {
+  const folder = mkdtempSync(join(root, "torch-"));
+  writeFileSync(join(folder, "pytorch_model.bin"), torchFile);
+  const single = await openHubWeights(folder);
+  assert.deepEqual([...single.readFloat32("weight")], [1, 1]);
+  single.close();
+
+  const weight_map = { weight: "pytorch_model-00001-of-00001.bin" };
+  files.set("pytorch_model.bin.index.json", { content: Buffer.from(JSON.stringify({ weight_map })) });
+  files.set("pytorch_model-00001-of-00001.bin", { content: torchFile, large: true });
+  const shards = await openHubWeights("org/name");
+  assert.deepEqual([...shards.readFloat32("weight")], [1, 1]);
+  shards.close();
+});
+
+test("weights that are in the cache are taken before others are asked for", async () => {
+  files.set("pytorch_model.bin", { content: torchFile, large: true });
+  await resolveHubFile("org/name", "pytorch_model.bin");
+  files.set("model.safetensors", { content: small });
+  requests = [];
+  (await openHubWeights("org/name")).close();
+  assert.deepEqual(requests, []);
+});
+
+test("a folder or repository without weights is a user error that names the four files that would do", async () => {
   const folder = mkdtempSync(join(root, "empty-"));
+  const all =
+    /model\.safetensors\b[\s\S]*model\.safetensors\.index\.json, pytorch_model\.bin, pytorch_model\.bin\.index\.json/;
+  await assert.rejects(openHubWeights(folder), userError(all));
   await assert.rejects(openHubWeights(folder), userError(/model\.safetensors: no such file/));
   await assert.rejects(openHubWeights("org/name"), userError(/no file "model\.safetensors"/));
+  await assert.rejects(openHubWeights("org/name"), userError(all));
+  process.env.HF_HUB_OFFLINE = "1";
+  await assert.rejects(openHubWeights("org/name"), userError(all));
 });

@@ -38,7 +38,8 @@ const userError = (message: RegExp) => (error: unknown) =>
 
 /** A file with this header JSON and this many bytes of data. */
 function craft(name: string, header: unknown, dataBytes: number): string {
-  const json = Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
+  const json =
+    typeof header === "string" ? Buffer.from(header, "latin1") : Buffer.from(JSON.stringify(header));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(json.length));
   writeFileSync(file(name), Buffer.concat([length, json, Buffer.alloc(dataBytes)]));
@@ -195,12 +196,23 @@ test("headers that lie are refused, each with its reason", () => {
   const lies: [unknown, number, RegExp][] = [
     ["{nonsense", 0, /header is not JSON/],
     ["[]", 0, /header is not a JSON object/],
+    [`{"a": ${JSON.stringify(f32(0, 4))}, "a": ${JSON.stringify(f32(0, 4))}}`, 4, /has the key "a" twice/],
+    [
+      `{"a": ${JSON.stringify(f32(0, 4))}, "\\u0061": ${JSON.stringify(f32(0, 4))}}`,
+      4,
+      /has the key "a" twice/,
+    ],
+    ['{"a": {"dtype": "F32", "dtype": "U8", "shape": [], "data_offsets": [0, 4]}}', 4, /key "dtype" twice/],
+    ['{"a\xff": 1}', 0, /header is not JSON/],
     [{ __metadata__: { epoch: 3 } }, 0, /__metadata__ key "epoch" is not a string/],
     [{ __metadata__: [] }, 0, /__metadata__ is not a JSON object/],
     [{ a: 3 }, 0, /tensor "a": its entry is not/],
     [{ a: { ...f32(0, 4), dtype: "F31" } }, 4, /tensor "a": unknown dtype "F31"/],
     [{ a: { ...f32(0, 4), dtype: "constructor" } }, 4, /unknown dtype/],
     [{ a: f32(0, 4, [-1]) }, 4, /tensor "a": impossible shape \[-1\]/],
+    [{ a: f32(0, 4, [1.5]) }, 4, /tensor "a": impossible shape/],
+    [{ a: { ...f32(0, 4), data_offsets: [-4, 0] } }, 4, /tensor "a": impossible data_offsets/],
+    [{ a: f32(2 ** 60, 2 ** 60 + 1024) }, 4, /tensor "a": impossible data_offsets/],
     [{ a: f32(0, 4, "4") }, 4, /tensor "a": impossible shape/],
     [{ a: { ...f32(0, 4), data_offsets: [4, 0] } }, 4, /tensor "a": impossible data_offsets \[4,0\]/],
     [{ a: { ...f32(0, 4), data_offsets: [0] } }, 4, /tensor "a": impossible data_offsets/],
@@ -215,6 +227,17 @@ test("headers that lie are refused, each with its reason", () => {
   for (const [header, dataBytes, reason] of lies) {
     assert.throws(() => openSafetensors(craft("lie", header, dataBytes)), userError(reason), String(reason));
   }
+});
+
+test("keys are told from text that looks like them, however long", () => {
+  const note = '{"a": 1, "a": "'.repeat(500_000);
+  const header = {
+    __metadata__: { note, other: '"note":' },
+    a: { dtype: "U8", shape: [1], data_offsets: [0, 1] },
+  };
+  const reader = openSafetensors(craft("long", header, 1));
+  assert.equal(reader.metadata.note, note);
+  reader.close();
 });
 
 test("files of other kinds are named as what they are", () => {

@@ -42,6 +42,16 @@ const config: LMConfig = {
   depthwise_init: "current",
   zero_bias_init: true,
   causal: true,
+  custom: false,
+  memory_efficient: true,
+  attention_as_float32: false,
+  dropout: 0,
+  attention_dropout: null,
+  norm: "layer_norm",
+  emb_lr: null,
+  xpos: false,
+  checkpointing: "none",
+  kv_repeat: 1,
   past_context: null,
   layer_scale: null,
   activation: "gelu",
@@ -52,7 +62,8 @@ const config: LMConfig = {
 };
 
 /** Takes hidden states as they are: T5 has its own golden test. */
-class HiddenStates extends Conditioner {
+class HiddenStates extends Conditioner<"text"> {
+  readonly kind = "text";
   prepare(): PreparedCondition {
     throw new Error("the golden hidden states are given");
   }

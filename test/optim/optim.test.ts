@@ -27,6 +27,9 @@ interface Run {
   weight_decay?: number;
   eps?: number;
   max_norm?: number;
+  decouple?: boolean;
+  growth_rate?: number;
+  d0?: number;
 }
 
 /** 20 steps of the golden objective: 0.5 w^T A w - b.w + 3 mean((v - target)^2), with its exact gradients. */
@@ -43,6 +46,9 @@ function trajectory(optimizerName: string, run: Run) {
       betas: run.betas ?? [0.9, 0.999],
       weight_decay: run.weight_decay ?? 0.01,
       eps: run.eps ?? 1e-8,
+      decouple: run.decouple,
+      growth_rate: run.growth_rate,
+      d0: run.d0,
     },
   );
   const [a, b, target] = ["A", "b", "tgt"].map(tensor);
@@ -72,6 +78,7 @@ const cases: [name: string, optimizer: string, tolerance: number][] = [
   ["adamw_clip1", "adamw", 1e-6],
   ["dadapt", "dadam", 1e-4],
   ["dadapt_wd_decoupled", "dadam", 1e-4],
+  ["dadapt_wd_coupled_growth", "dadam", 1e-4],
 ];
 
 for (const [name, optimizer, tolerance] of cases) {

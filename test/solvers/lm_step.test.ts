@@ -9,7 +9,7 @@ import type { MusicGenLM } from "../../src/models/lm/lm.ts";
 import { buildOptimizer, LossScaler } from "../../src/optim/index.ts";
 import { TorchGenerator } from "../../src/random/mt19937.ts";
 import { scoped, type Tensor, tf } from "../../src/runtime/index.ts";
-import { LMStep, type StepInput, type StepParts } from "../../src/solvers/lm_step.ts";
+import { LMStep, type StepParts, type TrainInput } from "../../src/solvers/lm_step.ts";
 import type { Metrics } from "../../src/solvers/stage_metrics.ts";
 
 const overrides = [
@@ -33,7 +33,7 @@ async function build(parts: Partial<StepParts> = {}) {
 }
 
 /** Rows `from` to `to` of a batch of four. */
-function rows(lm: MusicGenLM, from: number, to: number): StepInput {
+function rows(lm: MusicGenLM, from: number, to: number): TrainInput {
   const { n_q: nQ, card } = lm.config;
   const random = new TorchGenerator(3);
   const values = Int32Array.from({ length: 4 * nQ * 20 }, () => random.randint(card));
@@ -41,7 +41,8 @@ function rows(lm: MusicGenLM, from: number, to: number): StepInput {
   const texts = ["slow piano", "fast drums", "slow bells", "fast piano"].slice(from, to);
   const samples = texts.map((description) => textAttributes({ description }));
   const conditions = lm.conditionProvider.prepare(samples, { training: false });
-  return { codes: codes as unknown as Tensor, mask: null, conditions };
+  const dropoutKey = tf.tensor1d([1, 2], "int32") as Tensor;
+  return { codes: codes as unknown as Tensor, mask: null, conditions, dropoutKey };
 }
 
 function weights(lm: MusicGenLM): Float32Array[] {
@@ -59,7 +60,7 @@ function largestDifference(a: Float32Array[], b: Float32Array[]): number {
 function update(
   { step }: { step: LMStep },
   lm: MusicGenLM,
-  inputs: (lm: MusicGenLM) => StepInput[],
+  inputs: (lm: MusicGenLM) => TrainInput[],
 ): Metrics {
   let metrics: Metrics = {};
   for (let i = 0; i < 3; i++) metrics = scoped(() => step.train(inputs(lm), 1e-3, false));

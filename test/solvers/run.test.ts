@@ -189,8 +189,8 @@ for (const [what, args, expected] of [
   ["a missing manifest", ["datasource.train=nowhere/at/all"], /error: .*nowhere\/at\/all/],
   [
     "an option that is not built",
-    ["transformer_lm.positional_embedding=rope"],
-    /error: transformer_lm\.positional_embedding=rope is not built/,
+    ["transformer_lm.emb_lr=0.1"],
+    /error: transformer_lm\.emb_lr=0.1 is not built/,
   ],
   ["a solver that is not built", ["solver=magnet/magnet_32khz"], /error: .*magnet/],
   ["an unknown solver", ["solver=musicgen/nothing"], /error: .*musicgen\/nothing/],

@@ -18,6 +18,7 @@ const data = join(folder, "data");
 export const small = [
   "transformer_lm.dim=32",
   "transformer_lm.num_layers=1",
+  "transformer_lm.dropout=0.1",
   "dataset.batch_size=2",
   "dataset.segment_duration=1",
   "dataset.num_workers=0",

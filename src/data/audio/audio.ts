@@ -1,4 +1,5 @@
 /** Audio in memory and the error for files that cannot be read. */
+import { UserError } from "../../errors.ts";
 
 /** Planar samples in [-1, 1], one Float32Array per channel, all of the same length. */
 export interface AudioClip {
@@ -45,4 +46,13 @@ export function describeAudio(path: string, sampleRate: number, channels: number
     throw new AudioReadError(path, `its header claims ${channels} channels`);
   if (!(frames > 0)) throw new AudioReadError(path, "it holds no audio");
   return { sampleRate, channels, frames, duration: frames / sampleRate };
+}
+
+/** `audio` itself; a UserError that names `path`, where it was to be written, when a sample is NaN or infinite. */
+export function requireFinite(path: string, audio: AudioClip): AudioClip {
+  for (const channel of audio.samples)
+    for (let i = 0; i < channel.length; i++)
+      if (!Number.isFinite(channel[i]))
+        throw new UserError(`${path}: the audio holds ${channel[i]} at sample ${i}`);
+  return audio;
 }

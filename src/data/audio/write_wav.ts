@@ -2,39 +2,79 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { writeError } from "../../checkpoint/atomic_file.ts";
-import { UserError } from "../../errors.ts";
-import type { AudioClip } from "./audio.ts";
+import { type AudioClip, requireFinite } from "./audio.ts";
+
+/** Samples in the file: PCM of 16 or 24 bits, or 32-bit float. */
+export type WavSamples = "s16" | "s24" | "f32";
 
 /**
- * Writes `audio` as 16-bit PCM or 32-bit float. Samples must be finite; 16-bit ones are clamped to [-1, 1].
+ * Writes `audio` in one go. Samples must be finite; those of PCM are clamped to [-1, 1].
  * The file appears under its name only when it is complete (temporary file, then rename).
  */
-export function writeWav(path: string, audio: AudioClip, options: { format?: "s16" | "f32" } = {}): void {
-  const { samples, sampleRate } = audio;
-  for (const channel of samples)
-    for (let i = 0; i < channel.length; i++)
-      if (!Number.isFinite(channel[i]))
-        throw new UserError(`${path}: the audio holds ${channel[i]} at sample ${i}`);
-  const float = options.format === "f32";
-  const data = float ? interleave(samples) : toInt16(samples);
-  const header = wavHeader(samples.length, sampleRate, data.BYTES_PER_ELEMENT, float, data.byteLength);
+export function writeWav(path: string, audio: AudioClip, options: { format?: WavSamples } = {}): void {
+  const bytes = encodeWav(requireFinite(path, audio), options.format);
   mkdirSync(dirname(path), { recursive: true });
   const temporary = `${path}.${process.pid}.tmp`;
   try {
-    writeFileSync(temporary, Buffer.concat([header, new Uint8Array(data.buffer)]));
+    writeFileSync(temporary, bytes);
     renameSync(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });
-    throw writeError(path, header.length + data.byteLength, error as NodeJS.ErrnoException);
+    throw writeError(path, bytes.length, error as NodeJS.ErrnoException);
   }
+}
+
+/** The bytes of a WAV file. */
+export function encodeWav({ samples, sampleRate }: AudioClip, format: WavSamples = "s16"): Uint8Array {
+  const data =
+    format === "f32"
+      ? bytesOf(interleave(samples))
+      : format === "s24"
+        ? toInt24(samples)
+        : bytesOf(toInt16(samples));
+  return Buffer.concat([wavHeader(samples.length, sampleRate, samples[0]?.length ?? 0, format), data]);
+}
+
+/**
+ * RIFF header of 44 bytes (58 with the fact chunk that float files carry) of a file with `frames` samples per channel: what a
+ * stream of samples begins with when its length is known before.
+ */
+export function wavHeader(
+  channels: number,
+  sampleRate: number,
+  frames: number,
+  format: WavSamples = "s16",
+): Uint8Array {
+  const float = format === "f32";
+  const width = { s16: 2, s24: 3, f32: 4 }[format];
+  const dataBytes = frames * channels * width;
+  const padding = dataBytes % 2;
+  const formatBytes = float ? 18 : 16;
+  const extra = float ? 14 : 0;
+  const header = Buffer.alloc(44 + extra);
+  header.write("RIFF", 0);
+  header.writeUInt32LE(36 + extra + dataBytes + padding, 4);
+  header.write("WAVEfmt ", 8);
+  header.writeUInt32LE(formatBytes, 16);
+  header.writeUInt16LE(float ? 3 : 1, 20);
+  header.writeUInt16LE(channels, 22);
+  header.writeUInt32LE(sampleRate, 24);
+  header.writeUInt32LE(sampleRate * channels * width, 28);
+  header.writeUInt16LE(channels * width, 32);
+  header.writeUInt16LE(8 * width, 34);
+  if (float) {
+    header.write("fact", 38);
+    header.writeUInt32LE(4, 42);
+    header.writeUInt32LE(frames, 46);
+  }
+  header.write("data", 36 + extra);
+  header.writeUInt32LE(dataBytes, 40 + extra);
+  return header;
 }
 
 /** Planar floats -> interleaved 16-bit: round(x * 2^15) in float32, or * (2^15 - 1) if that would overflow anywhere. */
 export function toInt16(samples: Float32Array[]): Int16Array {
-  let peak = Number.NEGATIVE_INFINITY;
-  for (const channel of samples)
-    for (let i = 0; i < channel.length; i++) if (channel[i] > peak) peak = channel[i];
-  const scale = Math.min(peak, 1) * 2 ** 15 >= 2 ** 15 - 0.5 ? 2 ** 15 - 1 : 2 ** 15;
+  const scale = pcmScale(samples, 15);
   const floats = interleave(samples);
   const out = new Int16Array(floats.length);
   for (let i = 0; i < out.length; i++)
@@ -55,33 +95,27 @@ function interleave(samples: Float32Array[]): Float32Array {
   return out;
 }
 
-/** RIFF header of 44 bytes (58 with the fact chunk that float files carry). */
-function wavHeader(
-  channels: number,
-  sampleRate: number,
-  width: number,
-  float: boolean,
-  dataBytes: number,
-): Buffer {
-  const formatBytes = float ? 18 : 16;
-  const extra = float ? 14 : 0;
-  const header = Buffer.alloc(44 + extra);
-  header.write("RIFF", 0);
-  header.writeUInt32LE(36 + extra + dataBytes, 4);
-  header.write("WAVEfmt ", 8);
-  header.writeUInt32LE(formatBytes, 16);
-  header.writeUInt16LE(float ? 3 : 1, 20);
-  header.writeUInt16LE(channels, 22);
-  header.writeUInt32LE(sampleRate, 24);
-  header.writeUInt32LE(sampleRate * channels * width, 28);
-  header.writeUInt16LE(channels * width, 32);
-  header.writeUInt16LE(8 * width, 34);
-  if (float) {
-    header.write("fact", 38);
-    header.writeUInt32LE(4, 42);
-    header.writeUInt32LE(dataBytes / (channels * width), 46);
+/** The same for 24 bits, as three bytes each; padded to an even number of them, as RIFF wants it. */
+function toInt24(samples: Float32Array[]): Uint8Array {
+  const scale = pcmScale(samples, 23);
+  const floats = interleave(samples);
+  const bytes = new Uint8Array(3 * floats.length + ((3 * floats.length) % 2));
+  for (let i = 0; i < floats.length; i++) {
+    const value = roundHalfEven(Math.max(-1, Math.min(1, floats[i])) * scale);
+    bytes[3 * i] = value;
+    bytes[3 * i + 1] = value >> 8;
+    bytes[3 * i + 2] = value >> 16;
   }
-  header.write("data", 36 + extra);
-  header.writeUInt32LE(dataBytes, 40 + extra);
-  return header;
+  return bytes;
+}
+
+function pcmScale(samples: Float32Array[], bits: number): number {
+  let peak = Number.NEGATIVE_INFINITY;
+  for (const channel of samples)
+    for (let i = 0; i < channel.length; i++) if (channel[i] > peak) peak = channel[i];
+  return Math.min(peak, 1) * 2 ** bits >= 2 ** bits - 0.5 ? 2 ** bits - 1 : 2 ** bits;
+}
+
+function bytesOf(values: Int16Array | Float32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }

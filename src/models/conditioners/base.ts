@@ -1,20 +1,22 @@
 /**
- * Conditioners turn attributes of a sample (its description, …) into sequences of vectors for the language model.
+ * Conditioners turn attributes of a sample (its description, a melody, …) into sequences of vectors for the language model.
  *
  * Each works in two halves, because a training step is one jitted function: `prepare` runs outside of the step and does
- * what needs the host or is not trained (tokens, a frozen text encoder); `forward` runs inside and is trained.
+ * what needs the host or is not trained (tokens, chroma, a frozen encoder); `forward` runs inside and is trained.
  */
 
 import {
   type ConditioningAttributes,
+  type JointEmbedBatch,
   type JointEmbedCondition,
   nullJointEmbed,
   nullWav,
+  type WavBatch,
   type WavCondition,
 } from "../../data/conditioning.ts";
 import { type Initializer, type InitializerStream, Linear, Module, maskedScore } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
-import type { Nullify } from "./dropout.ts";
+import type { ConditionKind, Nullify } from "./dropout.ts";
 import type { TokenBatch } from "./lut_tokenizer.ts";
 
 /** How the audio conditions of a sample are dropped; a dropped text is null. */
@@ -28,17 +30,33 @@ export function textAttributes(text: Record<string, string | null>): Conditionin
   return { text, wav: {}, joint_embed: {} };
 }
 
+/** A batch's values of one attribute, by the attribute's kind. */
+export interface ConditionBatches {
+  /** null is "no condition" */
+  text: readonly (string | null)[];
+  wav: WavBatch;
+  joint_embed: JointEmbedBatch;
+}
+
 /**
  * A batch of conditions on its way into the step: only tensors, because any number here would be part of the traced
- * function, and tracing once per text length is what the padding avoids. The caller disposes of them (`tf.dispose`).
+ * function, and tracing once per text length is what the padding avoids. The shapes should be few over a whole training.
+ * The caller disposes of them (`tf.dispose`).
  */
 export interface PreparedCondition {
-  /** Token ids int32 [B, L], or the hidden states of a frozen encoder [B, L, H]. */
+  /** Token ids int32 [B, L], or features [B, L, H] that are not trained: chroma, the hidden states of a frozen encoder. */
   input: Tensor;
-  /** float32 [B, L]: 1 on tokens, 0 on padding and on conditions that are not there. */
+  /** float32 [B, L]: 1 on what is there, 0 on padding and on conditions that are not there. */
   mask: Tensor;
-  /** float32 [1, 1, 1, L]: 0 up to the batch's longest text, `maskedScore` on what is only padding to `lengthMultiple`. */
+  /** float32 [1, 1, 1, L]: 0 up to the batch's own length, `maskedScore` on what is only padding to `lengthMultiple`. */
   crossBias: Tensor;
+  /**
+   * float32 [B, frames of the codec]: 0 where the loss must not count, because the condition was cut from there. Absent when all
+   * counts, and outside training.
+   */
+  lossMask?: Tensor;
+  /** What else the conditioner's `forward` needs, such as its random draws. */
+  extra?: Record<string, Tensor>;
 }
 
 /** Conditions as the fuser takes them. */
@@ -54,7 +72,14 @@ export interface PrepareOptions {
   training: boolean;
 }
 
-export abstract class Conditioner extends Module {
+export interface ForwardOptions {
+  /** Whether gradients are taken: batch norms use the batch, quantizers learn their codebooks. */
+  training: boolean;
+}
+
+export abstract class Conditioner<Kind extends ConditionKind = ConditionKind> extends Module {
+  /** Which attributes it is for. */
+  abstract readonly kind: Kind;
   readonly outputProj: Linear;
 
   /** From `dim` to the model's `outputDim`, with PyTorch's default initialisation or `weight`. */
@@ -63,11 +88,19 @@ export abstract class Conditioner extends Module {
     this.outputProj = new Linear(dim, outputDim, init, { weight });
   }
 
-  /** The host's half, for a batch of texts; null is "no condition". Not inside `jit`. */
-  abstract prepare(texts: readonly (string | null)[], options: PrepareOptions): PreparedCondition;
+  /** What users should know before they train with it, said once. */
+  get notices(): string[] {
+    return [];
+  }
+
+  /** Reads the files that `prepare` needs for the batch; awaited before it. */
+  async load(_batch: ConditionBatches[Kind]): Promise<void> {}
+
+  /** The host's half, for the attribute's values in a batch. Not inside `jit`. */
+  abstract prepare(batch: ConditionBatches[Kind], options: PrepareOptions): PreparedCondition;
 
   /** The step's half. */
-  abstract forward(prepared: PreparedCondition): ConditionTensors;
+  abstract forward(prepared: PreparedCondition, options: ForwardOptions): ConditionTensors;
 
   /** The state of the random draws that `prepare` makes, for a checkpoint; null when it makes none. */
   randomState(): number[] | null {
@@ -77,10 +110,18 @@ export abstract class Conditioner extends Module {
   restoreRandomState(_state: readonly number[]): void {}
 
   /** hidden [B, L, dim] -> projected and masked, so that the bias does not reach what is not there. */
-  protected project(hidden: Tensor, { mask, crossBias }: PreparedCondition): ConditionTensors {
+  protected project(
+    hidden: Tensor,
+    { mask, crossBias }: Pick<PreparedCondition, "mask" | "crossBias">,
+  ): ConditionTensors {
     const embedding = tf.mul(this.outputProj.forward(hidden), mask.expandDims(-1)) as Tensor;
     return { embedding, mask, crossBias };
   }
+}
+
+/** The `crossBias` of `length` steps that are padded to `padded`. */
+export function crossBias(length: number, padded = length): Tensor {
+  return tf.tensor4d(new Float32Array(padded).fill(maskedScore, length), [1, 1, 1, padded]);
 }
 
 /**
@@ -103,10 +144,9 @@ export function padTokens(
     paddedIds.set(ids.subarray(row * length, (row + 1) * length), row * padded);
     paddedMask.set(mask.subarray(row * length, (row + 1) * length), row * padded);
   }
-  const bias = new Float32Array(padded).fill(maskedScore, length);
   return {
     input: tf.tensor2d(paddedIds, [rows, padded], "int32"),
     mask: tf.tensor2d(paddedMask, [rows, padded]),
-    crossBias: tf.tensor4d(bias, [1, 1, 1, padded]),
+    crossBias: crossBias(length, padded),
   };
 }

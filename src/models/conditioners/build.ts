@@ -1,22 +1,54 @@
 /** Conditioners and fuser from the config's `conditioners` and `fuser`, with AudioCraft's keys. */
 import { UserError } from "../../errors.ts";
 import type { InitializerStream } from "../../nn/index.ts";
-import type { AutocastType } from "../../runtime/index.ts";
 import { loadT5 } from "../t5/load.ts";
 import type { Conditioner } from "./base.ts";
+import { buildChromaStem } from "./chroma_build.ts";
+import { buildClap } from "./clap_build.ts";
 import { ConditionFuser, FUSE_METHODS, type FuserConfig } from "./fuser.ts";
 import { LUTConditioner } from "./lut.ts";
+import { Options, type Section } from "./options.ts";
 import { ConditioningProvider } from "./provider.ts";
-import { T5_DIMS, T5Conditioner } from "./t5.ts";
-
-type Section = Record<string, unknown>;
+import { buildStyle } from "./style_build.ts";
+import { T5_DIMS, T5Conditioner, t5HubName } from "./t5.ts";
 
 /** The part of the composed config that is read here. */
 export interface ConditioningConfig {
   /** By attribute: `{model: t5, t5: {name: t5-base, …}}`. */
   conditioners?: object | null;
   fuser?: object | null;
+  /** `segment_duration`: what the model is trained on. */
+  dataset?: object | null;
+  /** `cross_attention_mask`: cross-attention does not see padding (as in transformers, not as in AudioCraft). */
+  transformer_lm?: object | null;
 }
+
+/** What conditioners are built from besides their own settings. */
+export interface ConditionerContext {
+  /** Name of the attribute. */
+  name: string;
+  outputDim: number;
+  lengthMultiple: number;
+  /** Seed of the random draws that conditioners make in training. */
+  seed: number;
+  /** Seconds; null: whole files. */
+  segmentDuration: number | null;
+}
+
+type Builder = (
+  options: Options,
+  context: ConditionerContext,
+  init: InitializerStream,
+) => Conditioner | Promise<Conditioner>;
+
+/** By the value of `model`; the settings stand under the same name. */
+const BUILDERS: Readonly<Record<string, Builder>> = {
+  t5: buildT5,
+  lut: buildLUT,
+  chroma_stem: buildChromaStem,
+  style: buildStyle,
+  clap: buildClap,
+};
 
 /**
  * Texts for cross-attention are padded to a multiple of this, so that jit traces a training step a few times and not once
@@ -25,8 +57,8 @@ export interface ConditioningConfig {
  */
 export const CROSS_LENGTH_MULTIPLE = 8;
 
-/** Known models that come later; their inputs are not texts. */
-const NOT_BUILT = ["chroma_stem", "style", "clap", "chords_emb", "drum_latents", "melody"];
+/** Known models that come later. */
+const NOT_BUILT = ["chords_emb", "drum_latents", "melody"];
 
 /**
  * Builds what `cfg` asks for; a T5 is loaded from the hub cache or the hub.
@@ -42,7 +74,8 @@ export async function buildConditioners(
   const { args, ...sections } = (cfg.conditioners ?? {}) as Section;
   // both belong to the data set, and older configs have them here
   if (args) new Options("conditioners.args", args).only(["merge_text_conditions_p", "drop_desc_p"]);
-  const fuser = new ConditionFuser(parseFuser(cfg.fuser ?? {}));
+  const maskPadding = (cfg.transformer_lm as Section | undefined)?.cross_attention_mask === true;
+  const fuser = new ConditionFuser(parseFuser(cfg.fuser ?? {}), { maskPadding });
   for (const name of fuser.names) {
     if (!Object.hasOwn(sections, name)) {
       const known = Object.keys(sections).join(", ") || "none";
@@ -51,55 +84,56 @@ export async function buildConditioners(
       );
     }
   }
+  const segmentDuration = ((cfg.dataset as Section | undefined)?.segment_duration ?? null) as number | null;
   const conditioners: Record<string, Conditioner> = {};
   for (const [name, section] of Object.entries(sections)) {
     const onlyCross = fuser.methodsOf(name).every((method) => method === "cross" || method === "ignore");
     const lengthMultiple = onlyCross ? CROSS_LENGTH_MULTIPLE : 1;
-    conditioners[name] = await buildConditioner(name, section, { outputDim, lengthMultiple, seed }, init);
+    const context = { name, outputDim, lengthMultiple, seed, segmentDuration };
+    conditioners[name] = await buildConditioner(section, context, init);
   }
   return { provider: new ConditioningProvider(conditioners), fuser };
 }
 
-interface Common {
-  outputDim: number;
-  lengthMultiple: number;
-  seed: number;
-}
-
 async function buildConditioner(
-  name: string,
   section: unknown,
-  common: Common,
+  context: ConditionerContext,
   init: InitializerStream,
 ): Promise<Conditioner> {
-  const path = `conditioners.${name}`;
+  const path = `conditioners.${context.name}`;
   const model = new Options(path, section).string("model");
   const options = new Options(`${path}.${model}`, (section as Section)[model] ?? {});
-  if (model === "t5") return buildT5(options, common, init);
-  if (model === "lut") return buildLUT(options, common, init);
-  if (NOT_BUILT.includes(model)) {
-    throw new UserError(`${path}.model=${model} is not built; t5 and lut are, for texts`);
-  }
-  throw new UserError(`${path}.model=${model} is unknown; known: t5, lut, ${NOT_BUILT.join(", ")}`);
+  if (Object.hasOwn(BUILDERS, model)) return BUILDERS[model](options, context, init);
+  const built = Object.keys(BUILDERS).join(", ");
+  if (NOT_BUILT.includes(model))
+    throw new UserError(`${path}.model=${model} is not built; built are: ${built}`);
+  throw new UserError(`${path}.model=${model} is unknown; known: ${built}, ${NOT_BUILT.join(", ")}`);
 }
 
-async function buildT5(options: Options, common: Common, init: InitializerStream): Promise<Conditioner> {
+async function buildT5(
+  options: Options,
+  context: ConditionerContext,
+  init: InitializerStream,
+): Promise<Conditioner> {
   options.only(["name", "finetune", "word_dropout", "normalize_text", "autocast_dtype"]);
-  options.mustBeFalse("finetune", "the T5 encoder stays as it was loaded");
-  options.mustBeFalse("normalize_text", "texts go to T5 as they are");
   const name = options.string("name");
-  const wordDropout = options.number("word_dropout", 0);
-  const autocastType = parseAutocast(options);
-  const { encoder, tokenizer } = await loadT5(name);
-  const dim = T5_DIMS[name];
+  const settings = {
+    ...context,
+    finetune: options.boolean("finetune", false),
+    wordDropout: options.number("word_dropout", 0),
+    normalizeText: options.boolean("normalize_text", false),
+    autocastType: options.autocast("autocast_dtype"),
+  };
+  const { encoder, tokenizer } = await loadT5(t5HubName(name));
+  const dim = T5_DIMS[t5HubName(name)];
   if (dim !== undefined && dim !== encoder.config.dModel) {
     const found = encoder.config.dModel;
     throw new UserError(`${options.path}.name=${name}: its files hold a model of size ${found}, not ${dim}`);
   }
-  return new T5Conditioner({ ...common, encoder, tokenizer, wordDropout, autocastType }, init);
+  return new T5Conditioner({ ...settings, encoder, tokenizer }, init);
 }
 
-function buildLUT(options: Options, common: Common, init: InitializerStream): Conditioner {
+function buildLUT(options: Options, context: ConditionerContext, init: InitializerStream): Conditioner {
   options.only(["n_bins", "dim", "tokenizer", "pad_idx"]);
   const nBins = options.size("n_bins");
   const padIndex = options.number("pad_idx", 0);
@@ -107,14 +141,7 @@ function buildLUT(options: Options, common: Common, init: InitializerStream): Co
     throw new UserError(`${options.path}.pad_idx must be a bin, 0 to ${nBins - 1}, got ${padIndex}`);
   }
   const tokenizer = options.string("tokenizer");
-  return new LUTConditioner({ ...common, nBins, dim: options.size("dim"), tokenizer, padIndex }, init);
-}
-
-function parseAutocast(options: Options): AutocastType | null {
-  const dtype = options.string("autocast_dtype", "float32");
-  if (dtype === "float32") return null;
-  if (dtype === "bfloat16" || dtype === "float16") return dtype;
-  throw new UserError(`${options.path}.autocast_dtype=${dtype}: use float32, bfloat16 or float16`);
+  return new LUTConditioner({ ...context, nBins, dim: options.size("dim"), tokenizer, padIndex }, init);
 }
 
 function parseFuser(section: object): FuserConfig {
@@ -125,63 +152,4 @@ function parseFuser(section: object): FuserConfig {
     cross_attention_pos_emb: options.boolean("cross_attention_pos_emb", false),
     cross_attention_pos_emb_scale: options.number("cross_attention_pos_emb_scale", 1),
   };
-}
-
-/** Reads values of a config section; errors name the full key. */
-class Options {
-  readonly path: string;
-  private readonly values: Section;
-
-  constructor(path: string, section: unknown) {
-    if (typeof section !== "object" || section === null || Array.isArray(section)) {
-      throw new UserError(`${path} must be a section of keys, got ${JSON.stringify(section)}`);
-    }
-    this.path = path;
-    this.values = section as Section;
-  }
-
-  only(known: readonly string[]): void {
-    const unknown = Object.keys(this.values).find((key) => !known.includes(key));
-    if (unknown === undefined) return;
-    throw new UserError(`${this.path}.${unknown} is not an option here; the options are ${known.join(", ")}`);
-  }
-
-  mustBeFalse(key: string, instead: string): void {
-    if (this.boolean(key, false)) throw new UserError(`${this.path}.${key}=true is not built: ${instead}`);
-  }
-
-  string(key: string, absent?: string): string {
-    return this.read(key, absent, "a text", (value) => typeof value === "string");
-  }
-
-  number(key: string, absent?: number): number {
-    return this.read(key, absent, "a number", (value) => typeof value === "number" && Number.isFinite(value));
-  }
-
-  /** A positive integer. */
-  size(key: string): number {
-    const isSize = (value: unknown) => Number.isInteger(value) && (value as number) > 0;
-    return this.read<number>(key, undefined, "a positive integer", isSize);
-  }
-
-  boolean(key: string, absent: boolean): boolean {
-    return this.read(key, absent, "true or false", (value) => typeof value === "boolean");
-  }
-
-  strings(key: string): string[] {
-    const isStrings = (value: unknown) =>
-      Array.isArray(value) && value.every((item) => typeof item === "string");
-    return this.read<string[]>(key, [], "a list of names", isStrings);
-  }
-
-  private read<T>(
-    key: string,
-    absent: T | undefined,
-    expected: string,
-    fits: (value: unknown) => boolean,
-  ): T {
-    const value = this.values[key] ?? absent;
-    if (fits(value)) return value as T;
-    throw new UserError(`${this.path}.${key} must be ${expected}, got ${JSON.stringify(value) ?? "nothing"}`);
-  }
 }

@@ -2,8 +2,8 @@
 import { UserError } from "../../errors.ts";
 import { TorchGenerator } from "../../random/mt19937.ts";
 
-const KINDS = ["wav", "text", "joint_embed"] as const;
-export type ConditionKind = (typeof KINDS)[number];
+export const CONDITION_KINDS = ["wav", "text", "joint_embed"] as const;
+export type ConditionKind = (typeof CONDITION_KINDS)[number];
 
 /** The part of a sample's conditioning attributes that can be dropped, by kind and by attribute name. */
 export interface Droppable<Wav, JointEmbed> {
@@ -20,7 +20,7 @@ export interface Nullify<Wav, JointEmbed> {
 
 /**
  * The samples without any condition of the given kinds; the samples passed in stay as they are.
- * The default kinds are those that classifier-free guidance drops (AudioCraft leaves joint embeddings alone).
+ * The default kinds are those that AudioCraft drops.
  */
 export function dropConditions<Wav, JointEmbed, Sample extends Droppable<Wav, JointEmbed>>(
   samples: readonly Sample[],
@@ -35,24 +35,33 @@ export function dropConditions<Wav, JointEmbed, Sample extends Droppable<Wav, Jo
   );
 }
 
-/** Drops every text and wav condition of the whole batch together, with probability `p`: one draw per batch. */
+/**
+ * Drops every condition of the given kinds in the whole batch together, with probability `p`: one draw per batch. AudioCraft
+ * leaves joint embeddings alone; guidance by them needs them among the kinds.
+ */
 export class ClassifierFreeGuidanceDropout<Wav, JointEmbed> {
   readonly p: number;
   private readonly nullify: Nullify<Wav, JointEmbed>;
+  private readonly kinds: readonly ConditionKind[];
   private readonly generator: TorchGenerator;
 
   /** @throws UserError when `p` is not a probability */
-  constructor(p: number, nullify: Nullify<Wav, JointEmbed>, seed = 1234) {
+  constructor(
+    p: number,
+    nullify: Nullify<Wav, JointEmbed>,
+    { seed = 1234, kinds = ["wav", "text"] }: { seed?: number; kinds?: readonly ConditionKind[] } = {},
+  ) {
     checkProbability("classifier_free_guidance.training_dropout", p);
     this.p = p;
     this.nullify = nullify;
+    this.kinds = kinds;
     this.generator = new TorchGenerator(seed);
   }
 
   /** The samples, or copies of them without conditions. Draws only in training. */
   apply<Sample extends Droppable<Wav, JointEmbed>>(samples: Sample[], training: boolean): Sample[] {
     if (!training || this.generator.rand() >= this.p) return samples;
-    return dropConditions(samples, this.nullify);
+    return dropConditions(samples, this.nullify, this.kinds);
   }
 
   /** The random state, for a checkpoint. */
@@ -85,9 +94,9 @@ export class AttributeDropout<Wav, JointEmbed> {
     this.draws = Object.entries(config).flatMap(([kind, attributes]) =>
       Object.entries(attributes ?? {}).map(([attribute, value]) => {
         if (kind === "args") return { kind, attribute, p: 0 };
-        if (!KINDS.includes(kind as ConditionKind)) {
+        if (!CONDITION_KINDS.includes(kind as ConditionKind)) {
           throw new UserError(
-            `attribute_dropout.${kind}: unknown kind of condition; known: ${KINDS.join(", ")}`,
+            `attribute_dropout.${kind}: unknown kind of condition; known: ${CONDITION_KINDS.join(", ")}`,
           );
         }
         checkProbability(`attribute_dropout.${kind}.${attribute}`, value);

@@ -22,7 +22,8 @@ export interface LUTConditionerOptions {
   lengthMultiple?: number;
 }
 
-export class LUTConditioner extends Conditioner {
+export class LUTConditioner extends Conditioner<"text"> {
+  readonly kind = "text";
   readonly embed: Embedding;
   private readonly tokenizer: LutTokenizer;
   private readonly padIndex: number;

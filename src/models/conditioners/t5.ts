@@ -1,4 +1,4 @@
-/** Text by T5: a frozen T5 encoder, whose hidden states are projected by a trained matrix. */
+/** Text by T5: the hidden states of a T5 encoder, frozen or trained, projected by a trained matrix. */
 import { UserError } from "../../errors.ts";
 import type { InitializerStream } from "../../nn/index.ts";
 import { TorchGenerator } from "../../random/mt19937.ts";
@@ -12,6 +12,7 @@ import {
   type PrepareOptions,
   padTokens,
 } from "./base.ts";
+import { normalize } from "./lut_tokenizer.ts";
 
 /** The models that go by name, and the size of their hidden states. */
 export const T5_DIMS: Readonly<Record<string, number>> = {
@@ -27,24 +28,43 @@ export const T5_DIMS: Readonly<Record<string, number>> = {
   "google/flan-t5-xxl": 4096,
 };
 
+/** Names that AudioCraft has for models which are called otherwise on the hub. */
+const T5_ALIASES: Readonly<Record<string, string>> = {
+  "google/flan-t5-3b": "google/flan-t5-xl",
+  "google/flan-t5-11b": "google/flan-t5-xxl",
+};
+
+/** The hub's name of a T5. */
+export function t5HubName(name: string): string {
+  return T5_ALIASES[name] ?? name;
+}
+
 export interface T5ConditionerOptions {
   encoder: T5Encoder;
   tokenizer: Pick<T5Tokenizer, "encodeBatch">;
   outputDim: number;
+  /** Train the encoder, too: it then runs in the step and is part of the state dict, as `t5`. */
+  finetune?: boolean;
+  /** Bring texts to their words that carry meaning (see `normalize` in lut_tokenizer.ts). */
+  normalizeText?: boolean;
   /** Probability with which a word is left out in training. */
   wordDropout?: number;
   /** Lengths are padded to a multiple of this: see `padTokens`. */
   lengthMultiple?: number;
-  /** The 16-bit type that the encoder computes its matrix products in, or null for float32. */
+  /** The 16-bit type that the encoder computes its matrix products in, or null for float32, whatever the model's is. */
   autocastType?: AutocastType | null;
   seed?: number;
 }
 
-export class T5Conditioner extends Conditioner {
-  /** Private to the class and so no part of the state dict: a checkpoint does not carry the frozen T5. */
-  readonly #encoder: T5Encoder;
+export class T5Conditioner extends Conditioner<"text"> {
+  readonly kind = "text";
+  /** The trained encoder. */
+  readonly t5: T5Encoder | null;
+  /** The frozen one: private to the class and so no part of the state dict, a checkpoint does not carry it. */
+  readonly #frozen: T5Encoder | null;
   private readonly encode: Jitted<[Tensor, Tensor], Tensor>;
   private readonly tokenizer: Pick<T5Tokenizer, "encodeBatch">;
+  private readonly normalizeText: boolean;
   private readonly wordDropout: number;
   private readonly lengthMultiple: number;
   private readonly autocastType: AutocastType | null;
@@ -54,9 +74,11 @@ export class T5Conditioner extends Conditioner {
   constructor(options: T5ConditionerOptions, init: InitializerStream) {
     const { encoder, tokenizer, outputDim } = options;
     super(encoder.config.dModel, outputDim, init);
-    this.#encoder = encoder;
+    this.t5 = options.finetune ? encoder : null;
+    this.#frozen = options.finetune ? null : encoder;
     this.encode = jit((ids: Tensor, mask: Tensor) => encoder.forward(ids, mask), { name: "t5_encoder" });
     this.tokenizer = tokenizer;
+    this.normalizeText = options.normalizeText ?? false;
     this.wordDropout = options.wordDropout ?? 0;
     this.lengthMultiple = options.lengthMultiple ?? 1;
     this.autocastType = options.autocastType ?? null;
@@ -67,23 +89,30 @@ export class T5Conditioner extends Conditioner {
   }
 
   /**
-   * Tokens and T5. No text (null, "", or all words dropped) is the token `</s>` under mask 0, in T5, too; it comes out as
-   * zeros.
+   * Tokens and, when it is frozen, T5. No text (null, "", or all words dropped) is the token `</s>` under mask 0, in T5, too; it
+   * comes out as zeros.
    */
   override prepare(texts: readonly (string | null)[], { training }: PrepareOptions): PreparedCondition {
-    const entries = texts.map((text) => (training ? this.dropWords(text ?? "") : (text ?? "")));
+    const entries = texts.map((text) => {
+      const words = this.normalizeText ? normalize(text ?? "").join(" ") : (text ?? "");
+      return training ? this.dropWords(words) : words;
+    });
     const { ids, mask, length } = this.tokenizer.encodeBatch(entries);
     for (const [row, text] of entries.entries()) {
       if (text === "") mask.fill(0, row * length, (row + 1) * length);
     }
     const tokens = padTokens({ ids, mask, length }, 0, this.lengthMultiple);
+    if (this.t5) return tokens;
     const hidden = autocast(this.autocastType, () => this.encode(tokens.input, tokens.mask));
     tokens.input.dispose();
     return { ...tokens, input: hidden };
   }
 
   override forward(prepared: PreparedCondition): ConditionTensors {
-    return this.project(prepared.input, prepared);
+    const { t5 } = this;
+    if (!t5) return this.project(prepared.input, prepared);
+    const hidden = autocast(this.autocastType, () => t5.forward(prepared.input, prepared.mask));
+    return this.project(hidden, prepared);
   }
 
   override randomState(): number[] {
@@ -97,7 +126,7 @@ export class T5Conditioner extends Conditioner {
   override dispose(): void {
     super.dispose();
     this.encode.dispose();
-    this.#encoder.dispose();
+    this.#frozen?.dispose();
   }
 
   /** Keeps each word with probability 1 - wordDropout; words are what single spaces separate. */

@@ -1,8 +1,9 @@
 /** The hyper-parameters of EnCodec, out of AudioCraft's config sections or a Hugging Face config.json. */
 import { UserError } from "../../errors.ts";
 import type { InitializerStream } from "../../nn/index.ts";
-import { parseConvNorm } from "./conv.ts";
-import { EncodecModel } from "./model.ts";
+import { type ConvNorm, type NormParams, parseConvNorm } from "./conv_norm.ts";
+import { EncodecNetwork } from "./model.ts";
+import { parsePadMode } from "./padding.ts";
 import type { QuantizerOptions } from "./quantizer.ts";
 import type { SEANetOptions } from "./seanet.ts";
 
@@ -11,6 +12,10 @@ export interface EncodecOptions {
   channels: number;
   frameRate: number;
   renormalize: boolean;
+  /** Coding in overlapping chunks of so many samples, one every `stride`; null codes the whole at once. */
+  chunk: { length: number; stride: number } | null;
+  /** The bandwidths in kbit/s that a Hugging Face config lists; null: any number of codebooks. */
+  bandwidths: number[] | null;
   encoder: SEANetOptions;
   decoder: SEANetOptions;
   quantizer: QuantizerOptions;
@@ -20,13 +25,13 @@ export interface EncodecOptions {
 export type Section = Record<string, unknown>;
 
 /** Builds the model of the `encodec`, `seanet` and `rvq` sections of `cfg`, with weights drawn from `init`. */
-export function buildEncodec(cfg: Section, init: InitializerStream): EncodecModel {
-  return new EncodecModel(encodecOptions(cfg), init);
+export function buildEncodec(cfg: Section, init: InitializerStream): EncodecNetwork {
+  return new EncodecNetwork(encodecOptions(cfg), init);
 }
 
 /** Builds the model that a `config.json` of the Hugging Face class EncodecModel describes. */
-export function buildHfEncodec(config: Section, init: InitializerStream): EncodecModel {
-  return new EncodecModel(hfEncodecOptions(config), init);
+export function buildHfEncodec(config: Section, init: InitializerStream): EncodecNetwork {
+  return new EncodecNetwork(hfEncodecOptions(config), init);
 }
 
 /** Reads AudioCraft's sections; `seanet.encoder` and `seanet.decoder` override `seanet`. */
@@ -41,13 +46,19 @@ export function encodecOptions(cfg: Section): EncodecOptions {
     throw new UserError(`encodec.quantizer=${quantizerName} is not built: use rvq.`);
   }
   const rvq = section(cfg, "rvq");
+  const renormalize = value(encodec, "encodec", "renormalize", "boolean");
+  if (renormalize && encodec.causal === true) {
+    throw new UserError("encodec.renormalize=true looks at the whole clip: set encodec.causal=false.");
+  }
   const encoderOptions = seanetOptions({ ...shared, ...(encoder as Section) });
   const sampleRate = value(encodec, "encodec", "sample_rate", "number");
   return {
     sampleRate,
     channels: value(encodec, "encodec", "channels", "number"),
     frameRate: Math.floor(sampleRate / product(encoderOptions.ratios)),
-    renormalize: value(encodec, "encodec", "renormalize", "boolean"),
+    renormalize,
+    chunk: null,
+    bandwidths: null,
     encoder: encoderOptions,
     decoder: seanetOptions({ ...shared, ...(decoder as Section) }),
     quantizer: {
@@ -64,17 +75,6 @@ function seanetOptions(seanet: Section): SEANetOptions {
   const get = <T extends keyof Kinds>(key: string, kind: T, fallback: Kinds[T]): Kinds[T] =>
     seanet[key] === undefined ? fallback : value(seanet, "seanet", key, kind);
   const causal = get("causal", "boolean", false);
-  const activationParams = (seanet.activation_params ?? {}) as Section;
-  const normParams = (seanet.norm_params ?? {}) as Section;
-  const finalParams = (seanet.final_activation_params ?? {}) as Section;
-  for (const [name, params, known] of [
-    ["norm_params", normParams, []],
-    ["activation_params", activationParams, ["alpha"]],
-    ["final_activation_params", finalParams, []],
-  ] as const) {
-    const unknown = Object.keys(params).filter((key) => !(known as readonly string[]).includes(key));
-    if (unknown.length > 0) throw new UserError(`seanet.${name}.${unknown[0]} is not built.`);
-  }
   return {
     channels: get("channels", "number", 1),
     dimension: get("dimension", "number", 128),
@@ -82,14 +82,15 @@ function seanetOptions(seanet: Section): SEANetOptions {
     nResidualLayers: get("n_residual_layers", "number", 3),
     ratios: ratiosOf(seanet.ratios ?? [8, 5, 4, 2], "seanet.ratios"),
     activation: get("activation", "string", "ELU"),
-    alpha: (activationParams.alpha as number | undefined) ?? 1,
+    activationParams: paramsOf(seanet, "activation_params"),
     norm: parseConvNorm(get("norm", "string", "none"), causal),
+    normParams: normParamsOf(paramsOf(seanet, "norm_params")),
     kernelSize: get("kernel_size", "number", 7),
     lastKernelSize: get("last_kernel_size", "number", 7),
     residualKernelSize: get("residual_kernel_size", "number", 3),
     dilationBase: get("dilation_base", "number", 2),
     causal,
-    padMode: padModeOf(get("pad_mode", "string", "reflect")),
+    padMode: parsePadMode(get("pad_mode", "string", "reflect")),
     trueSkip: get("true_skip", "boolean", true),
     compress: get("compress", "number", 2),
     lstm: get("lstm", "number", 0),
@@ -97,22 +98,35 @@ function seanetOptions(seanet: Section): SEANetOptions {
     trimRightRatio: get("trim_right_ratio", "number", 1),
     finalActivation:
       seanet.final_activation == null ? null : value(seanet, "seanet", "final_activation", "string"),
+    finalActivationParams: paramsOf(seanet, "final_activation_params"),
   };
+}
+
+function paramsOf(seanet: Section, key: string): Section {
+  const found = seanet[key] ?? {};
+  if (typeof found === "object" && !Array.isArray(found)) return found as Section;
+  throw new UserError(`seanet.${key} must be a mapping, not ${JSON.stringify(found)}.`);
+}
+
+/** The parameters of PyTorch's GroupNorm and LayerNorm. */
+function normParamsOf({ eps = 1e-5, affine = true, ...unknown }: Section): NormParams {
+  const [name] = Object.keys(unknown);
+  if (name !== undefined) throw new UserError(`seanet.norm_params.${name} is not built.`);
+  if (typeof eps !== "number") throw new UserError(`seanet.norm_params.eps must be a number, not ${eps}.`);
+  if (typeof affine !== "boolean") {
+    throw new UserError(`seanet.norm_params.affine must be true or false, not ${affine}.`);
+  }
+  return { eps, affine };
 }
 
 /** Reads the keys of a Hugging Face EncodecConfig; those left out have that class's defaults (the 24 kHz model). */
 export function hfEncodecOptions(config: Section): EncodecOptions {
   const get = <T extends keyof Kinds>(key: string, kind: T, fallback: Kinds[T]): Kinds[T] =>
     config[key] === undefined ? fallback : value(config, "config.json", key, kind);
-  if (config.chunk_length_s != null) {
-    throw new UserError(
-      `config.json: chunk_length_s=${config.chunk_length_s} (coding in overlapping chunks, as facebook/encodec_48khz does) is not built.`,
-    );
-  }
   const dimension = get("hidden_size", "number", 128);
   if ((config.codebook_dim ?? dimension) !== dimension) {
     throw new UserError(
-      `config.json: codebook_dim=${config.codebook_dim} other than hidden_size=${dimension} is not built.`,
+      `config.json: codebook_dim=${config.codebook_dim} is not hidden_size=${dimension}, so its codebooks can't hold its latents.`,
     );
   }
   const causal = get("use_causal_conv", "boolean", true);
@@ -129,34 +143,35 @@ export function hfEncodecOptions(config: Section): EncodecOptions {
     nResidualLayers: get("num_residual_layers", "number", 1),
     ratios,
     activation: "ELU",
-    alpha: 1,
-    norm: parseConvNorm(get("norm_type", "string", "weight_norm"), causal),
+    activationParams: {},
+    norm: parseHfNorm(get("norm_type", "string", "weight_norm")),
+    normParams: { eps: 1e-5, affine: true },
     kernelSize: get("kernel_size", "number", 7),
     lastKernelSize: get("last_kernel_size", "number", 7),
     residualKernelSize: get("residual_kernel_size", "number", 3),
     dilationBase: get("dilation_growth_rate", "number", 2),
     causal,
-    padMode: padModeOf(get("pad_mode", "string", "reflect")),
+    padMode: parsePadMode(get("pad_mode", "string", "reflect")),
     trueSkip: !get("use_conv_shortcut", "boolean", true),
     compress: get("compress", "number", 2),
     lstm: get("num_lstm_layers", "number", 2),
     disableNormOuterBlocks: 0,
     trimRightRatio: get("trim_right_ratio", "number", 1),
     finalActivation: null,
+    finalActivationParams: {},
   };
   return {
     sampleRate,
     channels,
     frameRate,
     renormalize: get("normalize", "boolean", false),
+    chunk: chunkOf(config, sampleRate),
+    bandwidths,
     encoder: seanet,
     decoder: seanet,
     quantizer: {
       dimension,
-      // The highest bandwidth in bits per second, over that of one codebook.
-      codebooks: Math.floor(
-        (1000 * bandwidths[bandwidths.length - 1]) / (frameRate * Math.ceil(Math.log2(bins))),
-      ),
+      codebooks: codebooksOf(bandwidths[bandwidths.length - 1], frameRate, Math.ceil(Math.log2(bins))),
       bins,
       kmeansInit: true,
     },
@@ -167,6 +182,26 @@ interface Kinds {
   number: number;
   string: string;
   boolean: boolean;
+}
+
+/** Codebooks of `bits` bits that fit into a bandwidth in kbit/s, at so many frames a second. */
+export function codebooksOf(bandwidth: number, frameRate: number, bits: number): number {
+  return Math.floor((1000 * bandwidth) / (frameRate * bits));
+}
+
+/** transformers builds fewer norms than AudioCraft, and lets causal models look ahead through time_group_norm. */
+function parseHfNorm(norm: string): ConvNorm {
+  if (norm === "weight_norm" || norm === "time_group_norm") return norm;
+  throw new UserError(`config.json: norm_type=${norm} is neither weight_norm nor time_group_norm.`);
+}
+
+/** In samples, rounded down as transformers does. */
+function chunkOf(config: Section, sampleRate: number): EncodecOptions["chunk"] {
+  if (config.chunk_length_s == null) return null;
+  const length = Math.trunc(value(config, "config.json", "chunk_length_s", "number") * sampleRate);
+  const stride = Math.max(1, Math.trunc((1 - value(config, "config.json", "overlap", "number")) * length));
+  if (length < 1) throw new UserError("config.json: chunk_length_s is less than a sample.");
+  return { length, stride };
 }
 
 function section(cfg: Section, name: string): Section {
@@ -188,11 +223,6 @@ function value<T extends keyof Kinds>(from: Section, where: string, key: string,
 function ratiosOf(found: unknown, where: string): number[] {
   if (Array.isArray(found) && found.every((ratio) => Number.isInteger(ratio) && ratio > 0)) return found;
   throw new UserError(`${where} must be a list of whole numbers, not ${JSON.stringify(found)}.`);
-}
-
-function padModeOf(mode: string): "constant" | "reflect" {
-  if (mode === "constant" || mode === "reflect") return mode;
-  throw new UserError(`pad_mode=${mode} is not built: use constant or reflect.`);
 }
 
 function product(numbers: number[]): number {

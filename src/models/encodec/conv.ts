@@ -1,25 +1,21 @@
 /**
- * Convolutions over time with EnCodec's padding and weight norms. Inside the codec tensors are [B, T, C]; weights have
- * PyTorch's layouts and names.
+ * Convolutions over time with EnCodec's padding and norms. Inside the codec tensors are [B, T, C]; weights have PyTorch's
+ * layouts and names.
  */
 import { UserError } from "../../errors.ts";
-import { type Initializer, type InitializerStream, Module, ones, Parameter, zeros } from "../../nn/index.ts";
+import type { InitializerStream } from "../../nn/index.ts";
 import { type Tensor, type Tensor4D, tf } from "../../runtime/index.ts";
-import { padTime } from "./padding.ts";
-
-/** How a convolution is normalised: its weight by magnitude and direction, its output over channels and time, or not. */
-export type ConvNorm = "none" | "weight_norm" | "time_group_norm";
-
-/** Checks a `norm` of a config. */
-export function parseConvNorm(norm: string, causal: boolean): ConvNorm {
-  if (norm === "time_group_norm" && causal) {
-    throw new UserError(
-      "norm=time_group_norm looks at the whole time axis, so it can't be used with causal=true.",
-    );
-  }
-  if (norm === "none" || norm === "weight_norm" || norm === "time_group_norm") return norm;
-  throw new UserError(`norm=${norm} is not built: use weight_norm, time_group_norm or none.`);
-}
+import {
+  buildKernel,
+  buildOutputNorm,
+  type ConvKernel,
+  type ConvNorm,
+  type NormParams,
+  type OutputNorm,
+} from "./conv_norm.ts";
+import { ConvStream, ConvTransposeStream } from "./conv_stream.ts";
+import { holding, Layer, type LayerStream, lengthOf } from "./layer.ts";
+import { convPadding, type PadMode, padTime } from "./padding.ts";
 
 export interface ConvOptions {
   kernelSize: number;
@@ -27,25 +23,25 @@ export interface ConvOptions {
   dilation?: number;
   causal: boolean;
   norm: ConvNorm;
-  padMode: "constant" | "reflect";
+  normParams?: NormParams;
+  padMode: PadMode;
 }
 
+/** PyTorch's. */
+const defaultNormParams: NormParams = { eps: 1e-5, affine: true };
+
 /** Convolution whose output has ceil(T / stride) frames. */
-export class Conv1d extends Module {
+export class Conv1d extends Layer {
   readonly kernel: ConvKernel;
-  readonly norm: TimeGroupNorm | null;
+  readonly norm: OutputNorm | null;
   private readonly options: ConvOptions;
 
   constructor(inChannels: number, outChannels: number, options: ConvOptions, init: InitializerStream) {
     super();
+    const { norm, normParams = defaultNormParams } = options;
     this.options = options;
-    this.kernel = new ConvKernel(
-      [outChannels, inChannels, options.kernelSize],
-      outChannels,
-      options.norm,
-      init,
-    );
-    this.norm = options.norm === "time_group_norm" ? new TimeGroupNorm(outChannels) : null;
+    this.kernel = buildKernel([outChannels, inChannels, options.kernelSize], 0, norm, init);
+    this.norm = buildOutputNorm(norm, outChannels, normParams);
   }
 
   protected override stateNames() {
@@ -54,10 +50,30 @@ export class Conv1d extends Module {
 
   /** [B, T, in] -> [B, ceil(T / stride), out] */
   forward(x: Tensor): Tensor {
+    return this.forwardWith(x, filterOf(this.kernel.value()));
+  }
+
+  stream(): LayerStream {
+    if (this.norm?.overTime || this.options.padMode === "circular") return holding((x) => this.forward(x));
     const { kernelSize, stride = 1, dilation = 1, causal, padMode } = this.options;
-    const [, length] = x.shape;
-    const { left, right } = convPadding(length, kernelSize, stride, dilation, causal);
-    const y = conv1d(padTime(x, left, right, padMode), this.kernel.value(), stride, dilation);
+    const filter = tf.keep(tf.tidy(() => filterOf(this.kernel.value())));
+    return new ConvStream(
+      { kernelSize, stride, dilation, causal, padMode },
+      {
+        whole: (x) => this.forwardWith(x, filter),
+        valid: (x) => this.finish(convolve(x, filter, stride, dilation)),
+        dispose: () => filter.dispose(),
+      },
+    );
+  }
+
+  private forwardWith(x: Tensor, filter: Tensor): Tensor {
+    const { kernelSize, stride = 1, dilation = 1, causal, padMode } = this.options;
+    const { left, right } = convPadding(lengthOf(x), kernelSize, stride, dilation, causal);
+    return this.finish(convolve(padTime(x, left, right, padMode), filter, stride, dilation));
+  }
+
+  private finish(y: Tensor): Tensor {
     const biased = tf.add(y, this.kernel.bias.value);
     return this.norm === null ? biased : this.norm.forward(biased);
   }
@@ -68,14 +84,15 @@ export interface ConvTransposeOptions {
   stride: number;
   causal: boolean;
   norm: ConvNorm;
+  normParams?: NormParams;
   /** Share of the surplus that a causal layer cuts at the right end, 0 to 1; the rest is cut at the left. */
   trimRightRatio: number;
 }
 
 /** Transposed convolution whose output has T * stride frames: the surplus of kernelSize - stride is trimmed. */
-export class ConvTranspose1d extends Module {
+export class ConvTranspose1d extends Layer {
   readonly kernel: ConvKernel;
-  readonly norm: TimeGroupNorm | null;
+  readonly norm: OutputNorm | null;
   private readonly options: ConvTransposeOptions;
 
   constructor(
@@ -91,14 +108,10 @@ export class ConvTranspose1d extends Module {
     if (!(options.trimRightRatio >= 0 && options.trimRightRatio <= 1)) {
       throw new UserError(`trim_right_ratio=${options.trimRightRatio} is not between 0 and 1.`);
     }
+    const { norm, normParams = defaultNormParams } = options;
     this.options = options;
-    this.kernel = new ConvKernel(
-      [inChannels, outChannels, options.kernelSize],
-      outChannels,
-      options.norm,
-      init,
-    );
-    this.norm = options.norm === "time_group_norm" ? new TimeGroupNorm(outChannels) : null;
+    this.kernel = buildKernel([inChannels, outChannels, options.kernelSize], 1, norm, init);
+    this.norm = buildOutputNorm(norm, outChannels, normParams);
   }
 
   protected override stateNames() {
@@ -107,38 +120,54 @@ export class ConvTranspose1d extends Module {
 
   /** [B, T, in] -> [B, T * stride, out] */
   forward(x: Tensor): Tensor {
-    const { kernelSize, stride, causal, trimRightRatio } = this.options;
-    const surplus = kernelSize - stride;
-    const right = causal ? Math.ceil(surplus * trimRightRatio) : Math.floor(surplus / 2);
-    const left = surplus - right;
+    const { stride } = this.options;
+    const { left } = this.trim();
     const [batch, frames] = x.shape;
     const full = convTranspose1d(x, this.kernel.value(), stride);
     const trim = (y: Tensor) => tf.slice(y, [0, left, 0], [batch, frames * stride, this.kernel.bias.size]);
     if (this.norm === null) return tf.add(trim(full), this.kernel.bias.value);
     return trim(this.norm.forward(tf.add(full, this.kernel.bias.value)));
   }
-}
 
-/** Padding that makes the last window full, with the larger half of the even part at the left (reference, section 4.7). */
-export function convPadding(
-  length: number,
-  kernelSize: number,
-  stride: number,
-  dilation: number,
-  causal: boolean,
-): { left: number; right: number } {
-  const extent = (kernelSize - 1) * dilation + 1;
-  const total = extent - stride;
-  const windows = Math.ceil((length - extent + total) / stride + 1);
-  const extra = (windows - 1) * stride + extent - total - length;
-  const right = causal ? 0 : Math.floor(total / 2);
-  return { left: total - right, right: right + extra };
+  stream(): LayerStream {
+    if (this.norm?.overTime) return holding((x) => this.forward(x));
+    const { stride } = this.options;
+    const filter = tf.keep(tf.tidy(() => filterOf(this.kernel.value())));
+    return new ConvTransposeStream(stride, this.trim().left, {
+      full: (x) => convolveTransposed(x, filter, stride),
+      finish: (y) => {
+        const biased = tf.add(y, this.kernel.bias.value);
+        return this.norm === null ? biased : this.norm.forward(biased);
+      },
+      dispose: () => filter.dispose(),
+    });
+  }
+
+  private trim(): { left: number; right: number } {
+    const { kernelSize, stride, causal, trimRightRatio } = this.options;
+    const surplus = kernelSize - stride;
+    const right = causal ? Math.ceil(surplus * trimRightRatio) : Math.floor(surplus / 2);
+    return { left: surplus - right, right };
+  }
 }
 
 /** Valid convolution. x [B, T, in], weight [out, in, k] -> [B, (T - dilation (k - 1) - 1) / stride + 1, out]. */
 export function conv1d(x: Tensor, weight: Tensor, stride: number, dilation = 1): Tensor {
-  const [outChannels, inChannels, kernelSize] = weight.shape;
-  const filter = tf.transpose(weight, [2, 1, 0]);
+  return convolve(x, filterOf(weight), stride, dilation);
+}
+
+/** Transposed convolution without trimming. x [B, T, in], weight [in, out, k] -> [B, (T - 1) stride + k, out]. */
+export function convTranspose1d(x: Tensor, weight: Tensor, stride: number): Tensor {
+  return convolveTransposed(x, filterOf(weight), stride);
+}
+
+/** PyTorch's weight [a, b, k] as TensorFlow's kernels want it: [k, b, a]. */
+function filterOf(weight: Tensor): Tensor {
+  return tf.transpose(weight, [2, 1, 0]);
+}
+
+function convolve(x: Tensor, filter: Tensor, stride: number, dilation: number): Tensor {
+  const [kernelSize, inChannels, outChannels] = filter.shape;
   const [batch, length] = x.shape;
   if (dilation === 1) {
     const image = x.reshape([batch, 1, length, inChannels]) as Tensor4D;
@@ -155,68 +184,12 @@ export function conv1d(x: Tensor, weight: Tensor, stride: number, dilation = 1):
   return tf.slice(y, [0, 0, 0], [batch, length - dilation * (kernelSize - 1), outChannels]);
 }
 
-/** Transposed convolution without trimming. x [B, T, in], weight [in, out, k] -> [B, (T - 1) stride + k, out]. */
-export function convTranspose1d(x: Tensor, weight: Tensor, stride: number): Tensor {
-  const [inChannels, outChannels, kernelSize] = weight.shape;
+function convolveTransposed(x: Tensor, filter: Tensor, stride: number): Tensor {
+  const [kernelSize, outChannels, inChannels] = filter.shape;
   const [batch, length] = x.shape;
   const image = x.reshape([batch, 1, length, inChannels]) as Tensor4D;
-  const window = tf
-    .transpose(weight, [2, 1, 0])
-    .reshape([1, kernelSize, outChannels, inChannels]) as Tensor4D;
-  const outShape: [number, number, number, number] = [
-    batch,
-    1,
-    (length - 1) * stride + kernelSize,
-    outChannels,
-  ];
+  const window = filter.reshape([1, kernelSize, outChannels, inChannels]) as Tensor4D;
+  const samples = (length - 1) * stride + kernelSize;
+  const outShape: [number, number, number, number] = [batch, 1, samples, outChannels];
   return tf.conv2dTranspose(image, window, outShape, [1, stride], "valid").squeeze([1]);
-}
-
-/** Weight and bias; with weight_norm the weight is g v / |v|, with one norm per index of the first axis. */
-class ConvKernel extends Module {
-  readonly bias: Parameter;
-  readonly weight: Parameter | null;
-  readonly weightG: Parameter | null;
-  readonly weightV: Parameter | null;
-
-  /** PyTorch's default: U(-1/sqrt(n), 1/sqrt(n)) with n = the second axis times the kernel size. */
-  constructor(shape: number[], biasSize: number, norm: ConvNorm, init: InitializerStream) {
-    super();
-    const bound = 1 / Math.sqrt(shape[1] * shape[2]);
-    const draw = init.uniform(bound);
-    const norms: Initializer = () => rowNorms(draw(shape));
-    const normed = norm === "weight_norm";
-    this.weight = normed ? null : new Parameter(shape, draw);
-    this.bias = new Parameter([biasSize], init.uniform(bound));
-    this.weightG = normed ? new Parameter([shape[0], 1, 1], norms) : null;
-    this.weightV = normed ? new Parameter(shape, draw) : null;
-  }
-
-  value(): Tensor {
-    if (this.weightV === null) return this.weight!.value;
-    const v = this.weightV.value;
-    return tf.mul(v, tf.div(this.weightG!.value, rowNorms(v)));
-  }
-}
-
-function rowNorms(v: Tensor): Tensor {
-  return tf.sqrt(tf.sum(tf.square(v), [1, 2], true));
-}
-
-/** GroupNorm with one group: every clip is normalised over channels and time, then scaled per channel. */
-class TimeGroupNorm extends Module {
-  readonly weight: Parameter;
-  readonly bias: Parameter;
-
-  constructor(channels: number) {
-    super();
-    this.weight = new Parameter([channels], ones);
-    this.bias = new Parameter([channels], zeros);
-  }
-
-  forward(x: Tensor): Tensor {
-    const centred = tf.sub(x, tf.mean(x, [1, 2], true));
-    const rstd = tf.rsqrt(tf.add(tf.mean(tf.square(centred), [1, 2], true), 1e-5));
-    return tf.add(tf.mul(tf.mul(centred, rstd), this.weight.value), this.bias.value);
-  }
 }

@@ -3,10 +3,10 @@ import { UserError } from "../../errors.ts";
 import { InitializerStream } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
 import { buildEncodec } from "./config.ts";
-import type { EncodecModel } from "./model.ts";
+import type { EncodecNetwork } from "./model.ts";
 
 /** 25 frames a second of 4 codebooks of 400 entries, which are drawn with the spread of the latents of noise. */
-export function debugEncodec(sampleRate: number): EncodecModel {
+export function debugEncodec(sampleRate: number): EncodecNetwork {
   if (sampleRate !== 16000 && sampleRate !== 32000) {
     throw new UserError(
       `//pretrained/debug_compression_model exists at 16000 and 32000 Hz, not at ${sampleRate}.`,

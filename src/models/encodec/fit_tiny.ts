@@ -21,7 +21,7 @@ import { attr, jit, runOp, type Tensor, tf, valueAndGradients } from "../../runt
 import { buildEncodec } from "./config.ts";
 import { fitCodebooks } from "./kmeans.ts";
 import { MelDistance } from "./mel_distance.ts";
-import type { EncodecModel } from "./model.ts";
+import type { EncodecNetwork } from "./model.ts";
 
 const sampleRate = 16000;
 
@@ -78,7 +78,7 @@ const noiseLevel = 0.4;
 /** Clips of a second that the codebooks are fitted to. */
 const codebookClips = 800;
 
-export async function fitTiny(options: FitOptions): Promise<EncodecModel> {
+export async function fitTiny(options: FitOptions): Promise<EncodecNetwork> {
   const random = new TorchGenerator(options.seed);
   const model = buildEncodec(tinyConfig, new InitializerStream(options.seed));
   const mel = new MelDistance(sampleRate);
@@ -142,7 +142,7 @@ export async function fitTiny(options: FitOptions): Promise<EncodecModel> {
 type Phase = "together" | "decoder";
 
 /** Forward, backward and Adam in one jitted function: wav [B, T], rate, seed of the noise -> [loss, waveform, mel]. */
-function makeStep(model: EncodecModel, mel: MelDistance, phase: Phase) {
+function makeStep(model: EncodecNetwork, mel: MelDistance, phase: Phase) {
   const named = model
     .namedParameters()
     .filter(
@@ -197,7 +197,7 @@ function disturb(latents: Tensor, seed: Tensor): { disturbed: Tensor; penalty: T
 }
 
 /** Waves of a second -> their latents [N, D] */
-function encodeClips(model: EncodecModel, waves: Float32Array[]): Tensor {
+function encodeClips(model: EncodecNetwork, waves: Float32Array[]): Tensor {
   const encode = jit((wav: Tensor) => model.encoder.forward(wav.expandDims(2)), { mode: "graph" });
   const latents = tf.tidy(() => {
     const parts: Tensor[] = [];
@@ -216,7 +216,7 @@ function rateAt(share: number, done: number, peak: number): number {
 }
 
 /** Text about how well clips [N, T] survive coding: signal to noise, mel distance, entries in use. */
-function makeEvaluation(model: EncodecModel, mel: MelDistance): (wav: Tensor) => string {
+function makeEvaluation(model: EncodecNetwork, mel: MelDistance): (wav: Tensor) => string {
   const run = jit(
     (wav: Tensor) => {
       const { codes } = model.encode(wav.expandDims(1));
@@ -238,7 +238,7 @@ function makeEvaluation(model: EncodecModel, mel: MelDistance): (wav: Tensor) =>
 
 /** Writes weights as F16 with AudioCraft's names, and the config in the metadata. */
 async function saveEncodec(
-  model: EncodecModel,
+  model: EncodecNetwork,
   path: string,
   fit: { steps: number; seed: number },
 ): Promise<void> {

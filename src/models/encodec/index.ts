@@ -8,6 +8,7 @@ export {
   hfEncodecOptions,
 } from "./config.ts";
 export { debugEncodec } from "./debug.ts";
-export { loadCompressionModel } from "./load.ts";
-export { EncodecModel } from "./model.ts";
+export { type LoadCodecOptions, loadCompressionModel } from "./load.ts";
+export { EncodecNetwork } from "./model.ts";
+export { type AudioBatch, EncodecModel, type EncodedBatch, type EncodeOptions } from "./pretrained.ts";
 export { hfName, loadEncodec } from "./weights.ts";

@@ -1,13 +1,14 @@
 /** Multi-layer LSTM over time: a fused TensorFlow op or a loop a layer, whatever the number of steps. */
-import { type InitializerStream, Module, Parameter, withGradient } from "../../nn/index.ts";
+import { type InitializerStream, Parameter, withGradient } from "../../nn/index.ts";
 import { attr, runOp, type Tensor, tf } from "../../runtime/index.ts";
 import { DataType } from "../../runtime/native.ts";
 import type { OpInput } from "../../runtime/ops.ts";
 import { backend } from "../../runtime/tensorflow.ts";
-import { lstmLoop } from "./lstm_loop.ts";
+import { Kept, Layer, type LayerStream } from "./layer.ts";
+import { lstmLoop, lstmLoopFrom } from "./lstm_loop.ts";
 
 /** The LSTM of SEANet: as many outputs as inputs, and the input added to the output. */
-export class ResidualLSTM extends Module {
+export class ResidualLSTM extends Layer {
   /** PyTorch's names: weight_ih_l0 [4D, D], weight_hh_l0 [4D, D], bias_ih_l0 [4D], bias_hh_l0 [4D], … */
   readonly lstm: Record<string, Parameter> = {};
   private readonly layers: number;
@@ -36,6 +37,51 @@ export class ResidualLSTM extends Module {
     }
     return tf.add(x, tf.transpose(y, [1, 0, 2]));
   }
+
+  stream(): LayerStream {
+    const weights = Array.from({ length: this.layers }, (_, layer) =>
+      tf.tidy(() => {
+        const value = (name: string) => this.lstm[`${name}_l${layer}`].value;
+        const transposed = [value("weight_ih"), value("weight_hh")].map((weight) => tf.transpose(weight));
+        const bias = tf.add(value("bias_ih"), value("bias_hh"));
+        const isLoop = bias.size >= loopFrom;
+        return (isLoop ? [...transposed, bias] : [tf.concat(transposed, 0), bias]) as never;
+      }),
+    ) as Tensor[][];
+    return new ResidualLSTMStream(weights);
+  }
+}
+
+/** Keeps hidden and cell state of every layer. */
+class ResidualLSTMStream implements LayerStream {
+  /** Per layer: input and recurrent weights [I, 4D] and [D, 4D], in one for the fused op, and the bias. */
+  private readonly weights: Tensor[][];
+  private readonly states: [hidden: Kept, cell: Kept][];
+
+  constructor(weights: Tensor[][]) {
+    this.weights = weights.map((tensors) => tensors.map((tensor) => tf.keep(tensor)));
+    this.states = weights.map(() => [new Kept(), new Kept()]);
+  }
+
+  push(x: Tensor | null): Tensor | null {
+    if (x === null) return null;
+    let y = tf.transpose(x, [1, 0, 2]);
+    for (const [layer, weights] of this.weights.entries()) {
+      const [hidden, cell] = this.states[layer];
+      const zero = tf.zeros([x.shape[0], weights[weights.length - 1].size / 4]);
+      const steps = weights.length === 3 ? lstmLoopFrom : lstmFusedFrom;
+      const [outputs, ...after] = steps(y, weights as never, [hidden.take() ?? zero, cell.take() ?? zero]);
+      hidden.set(after[0]);
+      cell.set(after[1]);
+      y = outputs;
+    }
+    return tf.add(x, tf.transpose(y, [1, 0, 2]));
+  }
+
+  dispose(): void {
+    tf.dispose(this.weights as never);
+    for (const kept of this.states.flat()) kept.set(null);
+  }
 }
 
 /** From this many gates on, a loop's steps win more in their products than they cost (measured on CPU). */
@@ -54,13 +100,9 @@ export function lstmLayer(x: Tensor, inputWeights: Tensor, recurrentWeights: Ten
   const weights = tf.transpose(tf.concat([inputWeights, recurrentWeights], 1));
   return withGradient([x, weights, bias], ([input, w, b], save) => {
     const [steps, batch] = input.shape;
-    const dimension = b.shape[0] / 4;
-    const state = tf.zeros([batch, dimension]);
-    const noPeephole = tf.zeros([dimension]);
-    const common = [input, state, state, w, noPeephole, noPeephole, noPeephole, b];
-    // Outputs: input gate, cell state, forget gate, output gate, cell input, tanh of the cell state, hidden state.
-    const outputs = withInt64(steps, (n) => runOp("BlockLSTMV2", [n, ...common], { ...attrs, ...clip }, 7));
-    save([...common, ...outputs]);
+    const state = tf.zeros([batch, b.size / 4]);
+    const { inputs, outputs } = blockLSTM(input, w, b, state, state);
+    save([...inputs, ...outputs]);
     return {
       value: outputs[6],
       gradFunc: (dy, saved) => {
@@ -72,6 +114,27 @@ export function lstmLayer(x: Tensor, inputWeights: Tensor, recurrentWeights: Ten
       },
     };
   });
+}
+
+/** The fused op from a state on; as `lstmLoopFrom`, with the weights in one, [I + D, 4D]. */
+function lstmFusedFrom(
+  x: Tensor,
+  [weights, bias]: Tensor[],
+  [hidden, cell]: [Tensor, Tensor],
+): [Tensor, Tensor, Tensor] {
+  const [, cells, , , , , outputs] = blockLSTM(x, weights, bias, hidden, cell).outputs;
+  const last = (states: Tensor) => tf.slice(states, [x.shape[0] - 1, 0, 0], [1, -1, -1]).squeeze([0]);
+  return [outputs, last(outputs), last(cells)];
+}
+
+/** Outputs: input gate, cell state, forget gate, output gate, cell input, tanh of the cell state, hidden state. */
+function blockLSTM(x: Tensor, weights: Tensor, bias: Tensor, hidden: Tensor, cell: Tensor) {
+  const noPeephole = tf.zeros([bias.size / 4]);
+  const inputs = [x, cell, hidden, weights, noPeephole, noPeephole, noPeephole, bias];
+  const outputs = withInt64(x.shape[0], (n) =>
+    runOp("BlockLSTMV2", [n, ...inputs], { ...attrs, ...clip }, 7),
+  );
+  return { inputs, outputs };
 }
 
 const attrs = { use_peephole: false, T: attr.type("float32") };

@@ -15,21 +15,39 @@ const variant = 21;
  */
 export const lstmLoop = jit(
   (x: Tensor, inputWeights: Tensor, recurrentWeights: Tensor, bias: Tensor): Tensor => {
-    const [steps, batch, inner] = x.shape;
-    const dimension = bias.size / 4;
-    const flat = x.reshape([steps * batch, inner]);
-    const products = tf.matMul(flat as never, tf.transpose(inputWeights) as never) as Tensor;
-    const inputs = tf.add(products, bias).reshape([steps, batch, 4 * dimension]);
-    const state = tf.zeros([batch, dimension]);
-    return loop(inputs, tf.transpose(recurrentWeights), state, steps);
+    const [, batch] = x.shape;
+    const state = tf.zeros([batch, bias.size / 4]);
+    const weights = [inputWeights, recurrentWeights].map((weight) => tf.transpose(weight));
+    return loop(inputProducts(x, weights[0], bias), weights[1], state, state)[0];
   },
   { name: "lstm", mode: "graph" },
 );
 
-/** inputs [T, B, 4D], weights [D, 4D], state [B, D] -> hidden states [T, B, D] */
-function loop(inputs: Tensor, weights: Tensor, state: Tensor, steps: number): Tensor {
+/**
+ * The same from a state on: x [T, B, I], weights transposed ([I, 4D] and [D, 4D]), hidden and cell state [B, D] -> hidden states
+ * [T, B, D], and the states after them.
+ */
+export const lstmLoopFrom = jit(
+  (
+    x: Tensor,
+    [inputWeights, recurrentWeights, bias]: [Tensor, Tensor, Tensor],
+    [hidden, cell]: [Tensor, Tensor],
+  ): [Tensor, Tensor, Tensor] => loop(inputProducts(x, inputWeights, bias), recurrentWeights, hidden, cell),
+  { name: "lstm_from", mode: "graph" },
+);
+
+/** x [T, B, I], weights [I, 4D], bias [4D] -> [T, B, 4D] */
+function inputProducts(x: Tensor, weights: Tensor, bias: Tensor): Tensor {
+  const [steps, batch, inner] = x.shape;
+  const products = tf.matMul(x.reshape([steps * batch, inner]) as never, weights as never) as Tensor;
+  return tf.add(products, bias).reshape([steps, batch, bias.size]);
+}
+
+/** inputs [T, B, 4D], weights [D, 4D], hidden and cell [B, D] -> hidden states [T, B, D], last hidden and cell state */
+function loop(inputs: Tensor, weights: Tensor, hidden: Tensor, cell: Tensor): [Tensor, Tensor, Tensor] {
   const { binding } = backend;
-  const [batch, dimension] = state.shape;
+  const [steps] = inputs.shape;
+  const [batch, dimension] = hidden.shape;
   const id = (tensor: Tensor) => backend.getInputTensorIds([tensor])[0];
   const elementShape = id(tf.tensor1d([batch, dimension], "int32"));
   const count = id(tf.scalar(steps, "int32"));
@@ -43,18 +61,19 @@ function loop(inputs: Tensor, weights: Tensor, state: Tensor, steps: number): Te
       { name: "cond", type: AttrType.func, value: functions.condition },
       { name: "body", type: AttrType.func, value: functions.body },
     ],
-    [id(tf.scalar(0, "int32")), list.id, id(state), id(state), id(inputs), id(weights)],
+    [id(tf.scalar(0, "int32")), list.id, id(hidden), id(cell), id(inputs), id(weights)],
     loopTypes.length,
   );
   const stackTypes = [
     typeAttr("element_dtype", DataType.float),
     { name: "num_elements", ...attr.int(steps) },
   ];
-  return runOp(
+  const [outputs] = runOp(
     "TensorListStack",
     [{ handle: states[1].id }, tf.tensor1d([batch, dimension], "int32")],
     Object.fromEntries(stackTypes.map(({ name, ...rest }) => [name, rest])),
-  )[0];
+  );
+  return [outputs, backend.createOutputTensor(states[2]), backend.createOutputTensor(states[3])];
 }
 
 /** Of what the loop carries: step, hidden states so far, hidden state, cell state, inputs, weights. */

@@ -3,11 +3,12 @@ import { UserError } from "../../errors.ts";
 import { type InitializerStream, Module } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
 import type { EncodedAudio } from "../compression.ts";
-import type { EncodecOptions } from "./config.ts";
+import { codebooksOf, type EncodecOptions } from "./config.ts";
+import { SpectralNormKernel } from "./conv_norm.ts";
 import { ResidualVectorQuantizer } from "./quantizer.ts";
 import { SEANetDecoder, SEANetEncoder } from "./seanet.ts";
 
-export class EncodecModel extends Module {
+export class EncodecNetwork extends Module {
   readonly encoder: SEANetEncoder;
   readonly quantizer: ResidualVectorQuantizer;
   readonly decoder: SEANetDecoder;
@@ -17,7 +18,8 @@ export class EncodecModel extends Module {
   readonly frameRate: number;
   /** Samples per frame. */
   readonly hopLength: number;
-  private readonly renormalize: boolean;
+  /** What it was built from. */
+  readonly options: EncodecOptions;
 
   constructor(options: EncodecOptions, init: InitializerStream) {
     super();
@@ -28,7 +30,7 @@ export class EncodecModel extends Module {
     this.channels = options.channels;
     this.hopLength = options.encoder.ratios.reduce((a, b) => a * b, 1);
     this.frameRate = options.frameRate;
-    this.renormalize = options.renormalize;
+    this.options = options;
   }
 
   /** Entries of a codebook. */
@@ -47,11 +49,37 @@ export class EncodecModel extends Module {
     }
   }
 
+  /**
+   * Codebooks that a bandwidth in kbit/s pays for.
+   * @throws UserError when the model's config lists other bandwidths, or the model has not so many codebooks
+   */
+  codebooksFor(bandwidth: number): number {
+    const { bandwidths } = this.options;
+    if (bandwidths !== null && !bandwidths.includes(bandwidth)) {
+      throw new UserError(`bandwidth=${bandwidth} kbit/s: this codec has ${bandwidths.join(", ")}.`);
+    }
+    const count = codebooksOf(bandwidth, this.frameRate, Math.log2(this.cardinality));
+    if (bandwidths !== null) return Math.min(Math.max(count, 1), this.totalCodebooks);
+    this.checkCodebooks(count);
+    return count;
+  }
+
+  /** kbit/s of so many codebooks. */
+  bandwidthOf(codebooks: number): number {
+    return (codebooks * Math.log2(this.cardinality) * this.frameRate) / 1000;
+  }
+
+  /** One power iteration of every spectral norm, due before each training forward. */
+  iterateSpectralNorms(): void {
+    for (const kernel of spectralKernels(this)) kernel.iterate();
+  }
+
   /** wav [B, C, T] -> codes [B, codebooks, ceil(T / hopLength)] of the first `codebooks` codebooks, and scale */
   encode(wav: Tensor, codebooks: number = this.totalCodebooks): EncodedAudio {
     this.checkCodebooks(codebooks);
-    const { normal, scale } = this.normalize(wav);
-    return { codes: this.quantizer.encode(this.encoder.forward(normal), codebooks), scale };
+    const volume = this.volume(wav);
+    const latents = this.encoder.forward(this.normalized(wav, volume));
+    return { codes: this.quantizer.encode(latents, codebooks), scale: volume?.reshape([-1, 1]) ?? null };
   }
 
   /** codes [B, K, T] of the first K codebooks -> wav [B, C, T * hopLength] */
@@ -67,7 +95,7 @@ export class EncodecModel extends Module {
 
   /** wav [B, C, T] -> latents [B, D, ceil(T / hopLength)] before quantization */
   encodeLatent(wav: Tensor): Tensor {
-    return swapTimeAndChannels(this.encoder.forward(this.normalize(wav).normal));
+    return swapTimeAndChannels(this.encoder.forward(this.normalized(wav, this.volume(wav))));
   }
 
   /** wav [B, C, T] -> what is left of it after encoding and decoding, of the same length */
@@ -76,16 +104,26 @@ export class EncodecModel extends Module {
     return tf.slice(this.decode(codes, scale), [0, 0, 0], wav.shape);
   }
 
-  /** [B, T, C] of volume 1 where the model asks for it: scale = 1e-8 + the root mean square of the mono mix. */
-  private normalize(wav: Tensor): { normal: Tensor; scale: Tensor | null } {
+  /** The volume [B, 1, 1] that the model takes out where it does: 1e-8 + the root mean square of the mono mix. */
+  volume(wav: Tensor): Tensor | null {
     if (wav.shape.length !== 3 || wav.shape[1] !== this.channels) {
-      throw new Error(`a wave of shape [B, ${this.channels}, T] was expected, not [${wav.shape}]`);
+      throw new UserError(`a wave of shape [B, ${this.channels}, T] was expected, not [${wav.shape}].`);
     }
-    if (!this.renormalize) return { normal: swapTimeAndChannels(wav), scale: null };
+    if (!this.options.renormalize) return null;
     const mono = tf.mean(wav, 1, true);
-    const volume = tf.add(tf.sqrt(tf.mean(tf.square(mono), 2, true)), 1e-8);
-    return { normal: swapTimeAndChannels(tf.div(wav, volume)), scale: volume.reshape([-1, 1]) };
+    return tf.add(tf.sqrt(tf.mean(tf.square(mono), 2, true)), 1e-8);
   }
+
+  /** wav [B, C, T] -> what the encoder gets, [B, T, C] */
+  normalized(wav: Tensor, volume: Tensor | null): Tensor {
+    return swapTimeAndChannels(volume === null ? wav : tf.div(wav, volume));
+  }
+}
+
+function spectralKernels(part: unknown): SpectralNormKernel[] {
+  if (part instanceof SpectralNormKernel) return [part];
+  if (part instanceof Module || Array.isArray(part)) return Object.values(part).flatMap(spectralKernels);
+  return [];
 }
 
 /** [B, a, b] -> [B, b, a] */

@@ -1,9 +1,13 @@
 /** SEANet encoder and decoder (EnCodec, arXiv 2210.13438, section 3.1): strided convolutions, residual units, an LSTM. */
 import { UserError } from "../../errors.ts";
-import { type InitializerStream, Module } from "../../nn/index.ts";
+import type { InitializerStream } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
-import { Conv1d, type ConvNorm, ConvTranspose1d } from "./conv.ts";
+import { type ActivationParams, buildActivation } from "./activation.ts";
+import { Conv1d, ConvTranspose1d } from "./conv.ts";
+import type { ConvNorm, NormParams } from "./conv_norm.ts";
+import { chain, frames, joined, Kept, Layer, type LayerStream, lengthOf } from "./layer.ts";
 import { ResidualLSTM } from "./lstm.ts";
+import type { PadMode } from "./padding.ts";
 
 /** The `seanet` section of a config, for one of encoder and decoder. */
 export interface SEANetOptions {
@@ -14,14 +18,15 @@ export interface SEANetOptions {
   /** Upsampling ratios in the decoder's order; the encoder takes them reversed. */
   ratios: number[];
   activation: string;
-  alpha: number;
+  activationParams: ActivationParams;
   norm: ConvNorm;
+  normParams: NormParams;
   kernelSize: number;
   lastKernelSize: number;
   residualKernelSize: number;
   dilationBase: number;
   causal: boolean;
-  padMode: "constant" | "reflect";
+  padMode: PadMode;
   trueSkip: boolean;
   compress: number;
   lstm: number;
@@ -30,69 +35,77 @@ export interface SEANetOptions {
   /** Of the decoder only. */
   trimRightRatio: number;
   finalActivation: string | null;
+  finalActivationParams: ActivationParams;
 }
 
-type Layer = Module & { forward(x: Tensor): Tensor };
-
 /** wav [B, T, channels] -> latents [B, ceil(T / hop), dimension] */
-export class SEANetEncoder extends Module {
+export class SEANetEncoder extends Layer {
   readonly model: Layer[] = [];
 
   constructor(o: SEANetOptions, init: InitializerStream) {
     super();
-    const blocks = o.ratios.length + 2;
+    const blocks = blockCount(o);
     const norm = (block: number): ConvNorm => (o.disableNormOuterBlocks >= block ? "none" : o.norm);
     let width = o.nFilters;
     this.model.push(new Conv1d(o.channels, width, conv(o, o.kernelSize, norm(1)), init));
     for (const [i, ratio] of [...o.ratios].reverse().entries()) {
-      this.model.push(...residualUnits(width, o, norm(i + 2), init), new Activation(o.activation, o.alpha));
+      this.model.push(...residualUnits(width, o, norm(i + 2), init), activation(o));
       const stride = { ...conv(o, 2 * ratio, norm(i + 2)), stride: ratio };
       this.model.push(new Conv1d(width, 2 * width, stride, init));
       width *= 2;
     }
     if (o.lstm > 0) this.model.push(new ResidualLSTM(width, o.lstm, init));
-    this.model.push(new Activation(o.activation, o.alpha));
+    this.model.push(activation(o));
     this.model.push(new Conv1d(width, o.dimension, conv(o, o.lastKernelSize, norm(blocks)), init));
   }
 
   forward(wav: Tensor): Tensor {
     return this.model.reduce((x, layer) => layer.forward(x), wav);
   }
+
+  stream(): LayerStream {
+    return chain(this.model);
+  }
 }
 
 /** latents [B, T, dimension] -> wav [B, T * hop, channels] */
-export class SEANetDecoder extends Module {
+export class SEANetDecoder extends Layer {
   readonly model: Layer[] = [];
 
   constructor(o: SEANetOptions, init: InitializerStream) {
     super();
-    const blocks = o.ratios.length + 2;
+    const blocks = blockCount(o);
     const norm = (block: number): ConvNorm => (o.disableNormOuterBlocks >= block ? "none" : o.norm);
     let width = o.nFilters * 2 ** o.ratios.length;
     this.model.push(new Conv1d(o.dimension, width, conv(o, o.kernelSize, norm(blocks)), init));
     if (o.lstm > 0) this.model.push(new ResidualLSTM(width, o.lstm, init));
     for (const [i, ratio] of o.ratios.entries()) {
       const blockNorm = norm(blocks - 1 - i);
-      const options = { kernelSize: 2 * ratio, stride: ratio, causal: o.causal, norm: blockNorm };
-      this.model.push(new Activation(o.activation, o.alpha));
-      this.model.push(
-        new ConvTranspose1d(width, width / 2, { ...options, trimRightRatio: o.trimRightRatio }, init),
-      );
+      const { causal, normParams, trimRightRatio } = o;
+      const shape = { kernelSize: 2 * ratio, stride: ratio, causal, trimRightRatio };
+      this.model.push(activation(o));
+      this.model.push(new ConvTranspose1d(width, width / 2, { ...shape, norm: blockNorm, normParams }, init));
       width /= 2;
       this.model.push(...residualUnits(width, o, blockNorm, init));
     }
-    this.model.push(new Activation(o.activation, o.alpha));
+    this.model.push(activation(o));
     this.model.push(new Conv1d(width, o.channels, conv(o, o.lastKernelSize, norm(1)), init));
-    if (o.finalActivation !== null) this.model.push(new Activation(o.finalActivation, 1));
+    if (o.finalActivation !== null) {
+      this.model.push(buildActivation(o.finalActivation, o.finalActivationParams));
+    }
   }
 
   forward(latents: Tensor): Tensor {
     return this.model.reduce((x, layer) => layer.forward(x), latents);
   }
+
+  stream(): LayerStream {
+    return chain(this.model);
+  }
 }
 
 /** x + conv1(act(conv(act(x)))) through a bottleneck of width / compress channels. */
-export class ResidualUnit extends Module {
+export class ResidualUnit extends Layer {
   readonly block: Layer[];
   /** A 1x1 convolution in the place of the identity, without true_skip. */
   readonly shortcut: Conv1d | null;
@@ -102,9 +115,9 @@ export class ResidualUnit extends Module {
     const inner = Math.floor(width / o.compress);
     const first = { ...conv(o, o.residualKernelSize, norm), dilation };
     this.block = [
-      new Activation(o.activation, o.alpha),
+      activation(o),
       new Conv1d(width, inner, first, init),
-      new Activation(o.activation, o.alpha),
+      activation(o),
       new Conv1d(inner, width, conv(o, 1, norm), init),
     ];
     this.shortcut = o.trueSkip ? null : new Conv1d(width, width, conv(o, 1, norm), init);
@@ -117,35 +130,38 @@ export class ResidualUnit extends Module {
       this.block.reduce((y, layer) => layer.forward(y), x),
     );
   }
+
+  /** The skipped part waits for the block, which looks ahead. */
+  stream(): LayerStream {
+    const [block, shortcut] = [chain(this.block), this.shortcut?.stream()];
+    const waiting = new Kept();
+    return {
+      push(x, last) {
+        const skipped = joined(waiting.take(), shortcut ? shortcut.push(x, last) : x);
+        const y = block.push(x, last);
+        const ready = y === null ? 0 : lengthOf(y);
+        const rest = skipped !== null && ready < lengthOf(skipped);
+        waiting.set(rest ? frames(skipped, ready, lengthOf(skipped)) : null);
+        return y === null ? null : tf.add(frames(skipped!, 0, ready), y);
+      },
+      dispose() {
+        waiting.set(null);
+        block.dispose();
+        shortcut?.dispose();
+      },
+    };
+  }
 }
 
-const activations: Record<string, (x: Tensor, alpha: number) => Tensor> = {
-  ELU: (x, alpha) =>
-    alpha === 1 ? tf.elu(x) : tf.add(tf.relu(x), tf.mul(tf.expm1(tf.minimum(x, 0)), alpha)),
-  ReLU: (x) => tf.relu(x),
-  Tanh: (x) => tf.tanh(x),
-  Sigmoid: (x) => tf.sigmoid(x),
-};
+function activation(o: SEANetOptions): Layer {
+  return buildActivation(o.activation, o.activationParams);
+}
 
-/** An activation by PyTorch's class name; `alpha` is ELU's. */
-class Activation extends Module {
-  private readonly apply: (x: Tensor, alpha: number) => Tensor;
-  private readonly alpha: number;
-
-  constructor(name: string, alpha: number) {
-    super();
-    if (!Object.hasOwn(activations, name)) {
-      throw new UserError(
-        `seanet activation=${name} is not built: use one of ${Object.keys(activations).join(", ")}.`,
-      );
-    }
-    this.apply = activations[name];
-    this.alpha = alpha;
-  }
-
-  forward(x: Tensor): Tensor {
-    return this.apply(x, this.alpha);
-  }
+/** Blocks that `disableNormOuterBlocks` counts: the first and the last convolution, and one a ratio. */
+function blockCount({ ratios, disableNormOuterBlocks: disabled }: SEANetOptions): number {
+  const blocks = ratios.length + 2;
+  if (Number.isInteger(disabled) && disabled >= 0 && disabled <= blocks) return blocks;
+  throw new UserError(`seanet.disable_norm_outer_blocks=${disabled} is not between 0 and ${blocks}.`);
 }
 
 function residualUnits(width: number, o: SEANetOptions, norm: ConvNorm, init: InitializerStream): Layer[] {
@@ -156,5 +172,5 @@ function residualUnits(width: number, o: SEANetOptions, norm: ConvNorm, init: In
 }
 
 function conv(o: SEANetOptions, kernelSize: number, norm: ConvNorm) {
-  return { kernelSize, causal: o.causal, padMode: o.padMode, norm };
+  return { kernelSize, causal: o.causal, padMode: o.padMode, norm, normParams: o.normParams };
 }

@@ -1,6 +1,6 @@
 /** Weights of EnCodec out of files with AudioCraft's names (ours) or Hugging Face's. */
 import { loadState, type TensorSource } from "../../nn/index.ts";
-import type { EncodecModel } from "./model.ts";
+import type { EncodecNetwork } from "./model.ts";
 
 export interface LoadEncodecOptions {
   /** In front of every name, as `audio_encoder.` in a whole MusicGen; tensors without it are left alone. */
@@ -9,7 +9,7 @@ export interface LoadEncodecOptions {
 
 /** Copies the weights of `source` into `model`. Throws a UserError that names what is missing or does not fit. */
 export function loadEncodec(
-  model: EncodecModel,
+  model: EncodecNetwork,
   source: TensorSource,
   options: LoadEncodecOptions = {},
 ): void {

@@ -8,38 +8,56 @@
 import { setImmediate } from "node:timers/promises";
 import { UserError } from "../../errors.ts";
 import { type Jitted, jit, scoped, type Tensor, tf } from "../../runtime/index.ts";
+import type { ConditionTensors } from "../conditioners/base.ts";
 import type { PreparedConditions } from "../conditioners/provider.ts";
+import type { KeyValues } from "./attention.ts";
+import { FrameProgress } from "./frames.ts";
 import type { MusicGenLM } from "./lm.ts";
 import { type SamplingOptions, sampleToken } from "./sampling.ts";
-import type { KeyValues, StreamingState } from "./transformer.ts";
+import type { StreamingState } from "./transformer.ts";
 
 export interface GenerationOptions extends SamplingOptions {
   /** Frames to generate, prompt included. */
   maxGenLen: number;
   /** Guidance: logits = unconditional + (conditional - unconditional) cfgCoef. */
   cfgCoef: number;
-  seed: number;
+  /** Double guidance: how far the text pulls away from the audio condition alone (arXiv 2407.12563's beta); 1 by default. */
+  cfgCoefBeta?: number;
+  /** One per row: what is drawn for a row depends on its seed alone. A number is that of the first, the others count up. */
+  seed: number | readonly number[];
   /** int32 [B, K, T0] to continue from. */
   prompt?: { codes: Int32Array; frames: number } | null;
   removePrompts?: boolean;
   /** Called after every step with the steps done and their total; throwing stops the generation. */
   onStep?: (done: number, total: number) => void;
+  /**
+   * Called with codes int32 [B, K, n] of the frames that were completed since the last call, when there are
+   * `framesPerChunk` (1) or more, and once more at the end; the generation waits for the promise that it returns.
+   * `firstFrame` counts in the codes that `generate` returns.
+   */
+  onFrames?: (codes: Int32Array, frames: number, firstFrame: number) => void | Promise<void>;
+  framesPerChunk?: number;
 }
 
 /**
- * Conditions that run together: B rows without guidance, 2B rows with the null conditions after the others (joint), or the
- * two halves on their own (two-step, where padding is as in training).
+ * Conditions that run together.
+ * - none: B rows
+ * - joint: 2B rows in one stream, the null conditions after the others
+ * - two-step: two streams of B rows, conditions and null conditions, with the padding of training
+ * - double: 3B rows in one stream, all conditions, then without texts (the audio condition stays), then without any
  */
 export interface ConditionStreams {
-  guidance: "none" | "joint" | "two-step";
+  guidance: "none" | "joint" | "two-step" | "double";
   streams: PreparedConditions[];
 }
 
 const blockSize = 64;
 
 interface Draw {
-  seed: Tensor;
+  /** int32 [B, 2] */
+  seeds: Tensor;
   cfgCoef: Tensor;
+  cfgCoefBeta: Tensor;
   guidance: ConditionStreams["guidance"];
   sampling: SamplingOptions;
 }
@@ -49,26 +67,41 @@ interface StepResult {
   recent: KeyValues[][];
 }
 
+interface Prefilled extends StepResult {
+  states: StreamState[];
+  /** How many steps the conditions of each stream put before the sequence. */
+  prefixLengths: number[];
+}
+
+/** What one stream remembers between steps. */
+interface StreamState extends StreamingState {
+  /** The conditions that have a part in the input of every step. */
+  conditions: Record<string, ConditionTensors>;
+}
+
+/** Where a step is. */
+interface Place {
+  /** int32 scalars: of the step, in the sequence; in each stream, with its prefix before it; in the block of recent steps. */
+  step: Tensor;
+  positions: Tensor[];
+  slot: Tensor;
+  /** Steps of the sequence that the model is trained on, when conditions have to be laid along them. */
+  total: number | null;
+}
+
 export class Generator {
   private readonly lm: MusicGenLM;
-  private readonly prefill: Jitted<
-    [Tensor[], PreparedConditions[], Draw],
-    StepResult & { states: StreamingState[] }
-  >;
-  private readonly step: Jitted<[Tensor[], Tensor, Tensor, StreamingState[], Draw], StepResult>;
+  /** Whether conditions have a part in the input of every step. */
+  private readonly addsConditions: boolean;
+  private readonly prefill: Jitted<[Tensor[], PreparedConditions[], number | null, Draw], Prefilled>;
+  private readonly step: Jitted<[Tensor[], Place, StreamState[], Draw], StepResult>;
 
   constructor(lm: MusicGenLM) {
     if (!lm.config.causal) throw new UserError("generation needs transformer_lm.causal=true");
-    for (const name of lm.fuser.names) {
-      const unstreamed = lm.fuser
-        .methodsOf(name)
-        .find((method) => method === "sum" || method === "input_interpolate");
-      if (unstreamed)
-        throw new UserError(
-          `generation with fuser.${unstreamed}=[${name}] is not built; use cross or prepend`,
-        );
-    }
     this.lm = lm;
+    this.addsConditions = lm.fuser.names.some((name) =>
+      lm.fuser.methodsOf(name).some((method) => method === "sum" || method === "input_interpolate"),
+    );
     this.prefill = jit((...args) => this.runPrefill(...args), { name: "prefill" });
     this.step = jit((...args) => this.runStep(...args), { name: "generate_step" });
   }
@@ -94,13 +127,18 @@ export class Generator {
     const special = this.lm.specialToken;
     const sequence = pattern.buildSequence(codes, [batch, nQ, frames], special);
     const start = pattern.firstStepWithTimestep(promptFrames)!;
-    const total = sequence.length - start;
+    const stepCount = sequence.length - start;
 
     const { use_sampling, temp, top_k, top_p } = options;
     const sampling = { use_sampling, temp, top_k, top_p };
-    let states: StreamingState[] = [];
+    const { seed } = options;
+    const seeds = typeof seed === "number" ? Array.from({ length: batch }, (_, row) => seed + row) : seed;
+    const total = this.addsConditions ? pattern.length(true) : null;
+    const removed = options.removePrompts ? promptFrames : 0;
+    const progress = new FrameProgress(pattern, sequence.length, removed);
+    let states: StreamState[] = [];
     let slot = 0;
-    let position = 0;
+    let prefixLengths: number[] = [];
     try {
       for (let offset = start; offset < sequence.length; offset++) {
         const from = offset === start ? 0 : offset - 1;
@@ -108,32 +146,36 @@ export class Generator {
         const token = scoped(() => {
           const values = columns(sequence.codes, batch * nQ, sequence.length, from, offset);
           const tokens = tf.tensor3d(values, [batch, nQ, offset - from], "int32") as Tensor;
-          const inputs = conditions.streams.map(() =>
-            conditions.guidance === "joint" ? tf.concat([tokens, tokens], 0) : tokens,
-          );
+          const copies = rowCopies[conditions.guidance];
+          const rows = copies === 1 ? tokens : tf.concat(new Array<Tensor>(copies).fill(tokens), 0);
+          const inputs = conditions.streams.map(() => rows);
           const draw: Draw = {
-            seed: tf.tensor1d([options.seed, offset], "int32"),
+            seeds: tf.tensor2d(
+              seeds.flatMap((seed) => [seed, offset]),
+              [batch, 2],
+              "int32",
+            ),
             cfgCoef: tf.scalar(options.cfgCoef),
+            cfgCoefBeta: tf.scalar(options.cfgCoefBeta ?? 1),
             guidance: conditions.guidance,
             sampling,
           };
           let result: StepResult;
           if (offset === start) {
-            const first = this.prefill(inputs, conditions.streams, draw);
-            states = first.states;
-            position = (states[0].past[0].keys.shape[2] as number) - 1;
+            const first = this.prefill(inputs, conditions.streams, total, draw);
+            ({ states, prefixLengths } = first);
             result = first;
           } else {
-            result = this.step(
-              inputs,
-              tf.scalar(++position, "int32"),
-              tf.scalar(slot++, "int32"),
-              states,
-              draw,
-            );
+            const place: Place = {
+              step: tf.scalar(from, "int32"),
+              positions: prefixLengths.map((prefix) => tf.scalar(prefix + from, "int32") as Tensor),
+              slot: tf.scalar(slot++, "int32"),
+              total,
+            };
+            result = this.step(inputs, place, states, draw);
             states = states.map((state, i) => ({ ...state, recent: result.recent[i] }));
             if (slot === blockSize) {
-              states = states.map(settle);
+              states = states.map((state) => this.settle(state));
               slot = 0;
             }
           }
@@ -146,46 +188,67 @@ export class Generator {
           const inPattern = sequence.mask[(row % nQ) * sequence.length + offset] === 1;
           if (sequence.codes[cell] === unknown) sequence.codes[cell] = inPattern ? token[row] : special;
         }
-        options.onStep?.(offset - start + 1, total);
+        const enough = offset === sequence.length - 1 ? 1 : (options.framesPerChunk ?? 1);
+        if (options.onFrames && progress.advance(offset) >= enough) {
+          const { codes, frames, firstFrame } = progress.take(sequence.codes);
+          await options.onFrames(codes, frames, firstFrame);
+        }
+        options.onStep?.(offset - start + 1, stepCount);
         await setImmediate(); // lets signals and timers in
       }
     } finally {
       disposeExcept(states, []);
     }
     const out = pattern.revertSequence(sequence.codes, [batch, nQ, sequence.length], unknown);
-    const dropped = options.removePrompts ? promptFrames : 0;
-    return { codes: columns(out.codes, batch * nQ, frames, dropped, frames), frames: frames - dropped };
+    return { codes: columns(out.codes, batch * nQ, frames, removed, frames), frames: frames - removed };
   }
 
   /** The first call: everything up to the first unknown step, prepended conditions included. */
-  private runPrefill(tokens: Tensor[], conditions: PreparedConditions[], draw: Draw) {
+  private runPrefill(
+    tokens: Tensor[],
+    conditions: PreparedConditions[],
+    total: number | null,
+    draw: Draw,
+  ): Prefilled {
     const { transformer, fuser, conditionProvider } = this.lm;
     const logits: Tensor[] = [];
-    const states = tokens.map((sequence, i): StreamingState => {
-      const { input, cross } = fuser.fuse(this.lm.embed(sequence), conditionProvider.forward(conditions[i]));
+    const prefixLengths: number[] = [];
+    const states = tokens.map((sequence, i): StreamState => {
+      const embedded = conditionProvider.forward(conditions[i]);
+      const window = total === null ? undefined : { offset: tf.scalar(0, "int32") as Tensor, total };
+      const fused = fuser.fuse(this.lm.embed(sequence), embedded, { window });
+      const { input, cross } = fused;
+      prefixLengths.push(fused.prefixLength);
       const past: KeyValues[] = [];
       const y = transformer.forward(input, cross, past);
       logits.push(this.lm.heads(lastStep(y)));
       return {
-        past,
+        past: past.map((layer) => this.inReach(layer)),
         recent: past.map(emptyBlock),
         cross: cross ? transformer.crossKeyValues(cross.source) : [],
-        crossBias: cross ? tf.clone(cross.bias) : null, // its own, to be disposed of with the state
+        crossBias: cross?.bias ? tf.clone(cross.bias) : null, // its own, to be disposed of with the state
+        conditions: total === null ? {} : copied(embedded),
       };
     });
-    return { token: this.draw(logits, draw), states, recent: states.map(({ recent }) => recent) };
+    const token = this.draw(logits, draw);
+    return { token, states, recent: states.map(({ recent }) => recent), prefixLengths };
   }
 
   private runStep(
     tokens: Tensor[],
-    position: Tensor,
-    slot: Tensor,
-    states: StreamingState[],
+    { step, positions, slot, total }: Place,
+    states: StreamState[],
     draw: Draw,
   ): StepResult {
+    const { transformer, fuser } = this.lm;
     const logits: Tensor[] = [];
     const recent = states.map((state, i) => {
-      const result = this.lm.transformer.step(this.lm.embed(tokens[i]), position.toFloat(), slot, state);
+      const embedded = this.lm.embed(tokens[i]);
+      const input =
+        total === null
+          ? embedded
+          : fuser.fuse(embedded, state.conditions, { first: false, window: { offset: step, total } }).input;
+      const result = transformer.step(input, positions[i], slot, state);
       logits.push(this.lm.heads(result.y));
       return result.recent;
     });
@@ -193,23 +256,53 @@ export class Generator {
   }
 
   /** Guided logits of the last step -> token int32 [B, K]. */
-  private draw(streams: Tensor[], { guidance, cfgCoef, sampling, seed }: Draw): Tensor {
-    const [conditional, unconditional] = guidance === "joint" ? tf.split(streams[0], 2, 0) : streams;
-    const logits =
-      guidance === "none"
-        ? conditional
-        : tf.add(unconditional, tf.mul(tf.sub(conditional, unconditional), cfgCoef));
-    return sampleToken(tf.squeeze(logits, [2]), sampling, seed); // [B, K, 1, card] -> [B, K]
+  private draw(streams: Tensor[], { guidance, cfgCoef, cfgCoefBeta, sampling, seeds }: Draw): Tensor {
+    const rows = rowCopies[guidance];
+    const parts = rows === 1 ? streams : tf.split(streams[0], rows, 0);
+    const logits = guided(parts, cfgCoef, cfgCoefBeta);
+    return sampleToken(tf.squeeze(logits, [2]), sampling, seeds); // [B, K, 1, card] -> [B, K]
+  }
+
+  /** Appends the full block of recent steps to the past. */
+  private settle(state: StreamState): StreamState {
+    const past = state.past.map(({ keys, values }, layer) =>
+      this.inReach({
+        keys: tf.concat([keys, state.recent[layer].keys], 2),
+        values: tf.concat([values, state.recent[layer].values], 2),
+      }),
+    );
+    return { ...state, past, recent: state.recent.map(emptyBlock) };
+  }
+
+  /** The steps that later ones still attend to, all unless there is a `past_context`. */
+  private inReach({ keys, values }: KeyValues): KeyValues {
+    const [batch, heads, length, headDim] = keys.shape as [number, number, number, number];
+    const reach = Math.min(length, this.lm.config.past_context ?? length);
+    if (reach === length) return { keys, values };
+    const last = (x: Tensor) =>
+      tf.slice(x, [0, 0, length - reach, 0], [batch, heads, reach, headDim]) as Tensor;
+    return { keys: last(keys), values: last(values) };
   }
 }
 
-/** Appends the full block of recent steps to the past. */
-function settle(state: StreamingState): StreamingState {
-  const past = state.past.map(({ keys, values }, layer) => ({
-    keys: tf.concat([keys, state.recent[layer].keys], 2),
-    values: tf.concat([values, state.recent[layer].values], 2),
-  }));
-  return { ...state, past, recent: state.recent.map(emptyBlock) };
+/** How many times the rows stand in one stream. */
+const rowCopies = { none: 1, joint: 2, "two-step": 1, double: 3 } as const;
+
+/** Logits of the guidance's parts -> logits: one as it is, two by classifier-free guidance, three by double guidance. */
+function guided(parts: Tensor[], coef: Tensor, beta: Tensor): Tensor {
+  if (parts.length === 1) return parts[0];
+  const unconditional = parts[parts.length - 1];
+  const toward = parts.length === 2 ? parts[0] : tf.add(parts[1], tf.mul(beta, tf.sub(parts[0], parts[1])));
+  return tf.add(unconditional, tf.mul(tf.sub(toward, unconditional), coef));
+}
+
+/** Copies, which are disposed of with the state that they are put in. */
+function copied(conditions: Record<string, ConditionTensors>): Record<string, ConditionTensors> {
+  const entries = Object.entries(conditions).map(([name, { embedding, mask, crossBias }]) => [
+    name,
+    { embedding: tf.clone(embedding), mask: tf.clone(mask), crossBias: tf.clone(crossBias) },
+  ]);
+  return Object.fromEntries(entries);
 }
 
 function emptyBlock({ keys }: KeyValues): KeyValues {
@@ -238,18 +331,19 @@ function lastStep(y: Tensor): Tensor {
   return tf.slice(y, [0, length - 1, 0], [batch, 1, dim]);
 }
 
-function tensorsOf(states: StreamingState[]): Tensor[] {
-  return states.flatMap(({ past, recent, cross, crossBias }) => [
+function tensorsOf(states: StreamState[]): Tensor[] {
+  return states.flatMap(({ past, recent, cross, crossBias, conditions }) => [
     ...[...past, ...recent, ...cross].flatMap(({ keys, values }) => [keys, values]),
     ...(crossBias ? [crossBias] : []),
+    ...Object.values(conditions).flatMap(({ embedding, mask, crossBias }) => [embedding, mask, crossBias]),
   ]);
 }
 
-function keepAll(states: StreamingState[]): void {
+function keepAll(states: StreamState[]): void {
   for (const tensor of tensorsOf(states)) tf.keep(tensor);
 }
 
-function disposeExcept(states: StreamingState[], kept: StreamingState[]): void {
+function disposeExcept(states: StreamState[], kept: StreamState[]): void {
   const keep = new Set(tensorsOf(kept));
   for (const tensor of tensorsOf(states)) if (!keep.has(tensor) && !tensor.isDisposed) tensor.dispose();
 }

@@ -1,5 +1,4 @@
 /** Transformer language model over K parallel codebooks (MusicGen, arXiv 2306.05284). */
-import { UserError } from "../../errors.ts";
 import {
   Embedding,
   gatherAlong,
@@ -7,20 +6,25 @@ import {
   LayerNorm,
   Linear,
   Module,
-  scaledStd,
+  type Parameter,
 } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
 import type { ConditionTensors } from "../conditioners/base.ts";
 import type { ConditionFuser } from "../conditioners/fuser.ts";
 import type { ConditioningProvider } from "../conditioners/provider.ts";
+import type { LMConfig } from "./config.ts";
+import { weightInit } from "./initialization.ts";
 import type { Pattern } from "./pattern.ts";
 import type { PatternProvider } from "./patterns.ts";
-import { type CrossSource, Transformer, type TransformerConfig } from "./transformer.ts";
+import { Transformer } from "./transformer.ts";
 
-export interface LMConfig extends TransformerConfig {
-  n_q: number;
-  card: number;
-  bias_proj: boolean;
+export type { LMConfig } from "./config.ts";
+
+/** Parameters that share their learning rate and weight decay, where these are not the optimizer's own. */
+export interface ParameterGroup {
+  parameters: [string, Parameter][];
+  lr?: number;
+  weightDecay?: number;
 }
 
 export class MusicGenLM extends Module {
@@ -40,26 +44,18 @@ export class MusicGenLM extends Module {
     init: InitializerStream,
   ) {
     super();
-    const { dim, card, n_q: nQ, weight_init } = config;
-    if (weight_init !== null && weight_init !== "gaussian" && weight_init !== "uniform") {
-      throw new UserError(
-        `transformer_lm.weight_init=${weight_init} is unknown; use gaussian, uniform or null`,
-      );
-    }
-    const std = scaledStd(dim, null);
-    const draw = () =>
-      weight_init === "uniform" ? init.uniform(std * Math.sqrt(3)) : init.truncatedNormal(std);
+    const { dim, card, n_q: nQ } = config;
+    const weights = weightInit(config, init);
     this.conditionProvider = parts.provider;
-    this.emb = Array.from({ length: nQ }, () => new Embedding(card + 1, dim, draw()));
+    this.emb = Array.from({ length: nQ }, () => {
+      const { weight = init.standardNormal() } = weights(dim, null);
+      return new Embedding(card + 1, dim, weight);
+    });
     this.transformer = new Transformer(config, init);
     this.outNorm = config.norm_first ? new LayerNorm(dim) : null;
     this.linears = Array.from(
       { length: nQ },
-      () =>
-        new Linear(dim, card, init, {
-          bias: config.bias_proj,
-          ...(weight_init === null ? {} : { weight: draw() }),
-        }),
+      () => new Linear(dim, card, init, { bias: config.bias_proj, ...weights(dim, null) }),
     );
     this.config = config;
     this.patterns = parts.patterns;
@@ -69,6 +65,27 @@ export class MusicGenLM extends Module {
   /** The token that stands where the pattern has no code: the beginning of the sequence, and the delayed ends. */
   get specialToken(): number {
     return this.config.card;
+  }
+
+  /** The parameters in AudioCraft's groups: all others, each codebook's embeddings, the transformer. */
+  parameterGroups(): ParameterGroup[] {
+    const { emb_lr: embLr, lr, weight_decay: weightDecay } = this.config;
+    const of = (part: Module, prefix: string) =>
+      part.namedParameters(prefix).filter(([, parameter]) => parameter.trainable);
+    const embeddings = this.emb.map((table, k) => ({
+      parameters: of(table, `emb.${k}.`),
+      ...(embLr === null ? {} : { lr: embLr }),
+    }));
+    const transformer = {
+      parameters: of(this.transformer, "transformer."),
+      ...(lr == null ? {} : { lr }),
+      ...(weightDecay == null ? {} : { weightDecay }),
+    };
+    const own = new Set(
+      [...embeddings, transformer].flatMap(({ parameters }) => parameters.map(([name]) => name)),
+    );
+    const others = of(this, "").filter(([name]) => !own.has(name));
+    return [{ parameters: others }, ...embeddings, transformer];
   }
 
   /** sequence int32 [B, K, S], conditions -> logits [B, K, S, card] */
@@ -138,8 +155,6 @@ export class MusicGenLM extends Module {
     );
   }
 }
-
-export type { CrossSource };
 
 function dropPrefix(hidden: Tensor, prefix: number): Tensor {
   const [batch, length, dim] = hidden.shape as [number, number, number];

@@ -11,11 +11,11 @@ export interface SamplingOptions {
   top_p: number;
 }
 
-/** logits [..., card] -> token int32 [...]. `seed` int32 [2] determines the draw. */
-export function sampleToken(logits: Tensor, options: SamplingOptions, seed: Tensor): Tensor {
+/** logits [B, ..., card] -> token int32 [B, ...]. `seeds` int32 [B, 2] determine the draws, each those of its row alone. */
+export function sampleToken(logits: Tensor, options: SamplingOptions, seeds: Tensor): Tensor {
   if (!options.use_sampling || options.temp <= 0) return tf.argMax(logits, -1);
   const { probabilities, tokens } = samplingDistribution(logits, options);
-  const drawn = multinomial(probabilities, seed);
+  const drawn = multinomial(probabilities, seeds);
   if (tokens === null) return drawn;
   const chosen = tf.oneHot(drawn as never, probabilities.shape[probabilities.rank - 1]);
   return tf.sum(tf.mul(tokens, chosen.toInt()), -1).toInt();
@@ -44,9 +44,8 @@ export function samplingDistribution(logits: Tensor, { temp, top_k, top_p }: Sam
 }
 
 /** Gumbel-max: argmax(log p - log(-log u)) is a draw from p. */
-function multinomial(probabilities: Tensor, seed: Tensor): Tensor {
-  const attrs = { dtype: attr.type("float32"), T: attr.type("int32"), Tseed: attr.type("int32") };
-  const [u] = runOp("StatelessRandomUniform", [tf.tensor1d(probabilities.shape, "int32"), seed], attrs);
+function multinomial(probabilities: Tensor, seeds: Tensor): Tensor {
+  const u = uniform(probabilities.shape, seeds);
   const gumbel = tf.neg(tf.log(tf.neg(tf.log(tf.maximum(u, 1e-20)))));
   const scores = tf.where(
     tf.greater(probabilities, 0),
@@ -54,6 +53,17 @@ function multinomial(probabilities: Tensor, seed: Tensor): Tensor {
     tf.scalar(-1e30),
   );
   return tf.argMax(scores, -1);
+}
+
+/** Numbers in [0, 1): row b of `shape` is drawn with the seed of row b, so it does not depend on the other rows. */
+function uniform([rows, ...rest]: number[], seeds: Tensor): Tensor {
+  const attrs = { dtype: attr.type("float32"), T: attr.type("int32"), Tseed: attr.type("int32") };
+  const shape = tf.tensor1d([1, ...rest], "int32");
+  const drawn = Array.from({ length: rows }, (_, row) => {
+    const seed = tf.reshape(tf.slice(seeds, [row, 0], [1, 2]), [2]);
+    return runOp("StatelessRandomUniform", [shape, seed], attrs)[0];
+  });
+  return rows === 1 ? drawn[0] : tf.concat(drawn, 0);
 }
 
 function normalize(kept: Tensor): Tensor {

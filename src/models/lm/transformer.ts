@@ -1,58 +1,31 @@
 /** The transformer of MusicGen's language model (AudioCraft's StreamingTransformer), whole sequences or step by step. */
-import { UserError } from "../../errors.ts";
 import {
-  attention,
+  type Constants,
   constant,
-  gelu,
-  type Initializer,
+  dropout,
   type InitializerStream,
   LayerNorm,
   Linear,
-  linear,
   Module,
-  maskedScore,
   Parameter,
-  scaledStd,
+  type Part,
+  recomputed,
   sinusoidalEmbedding,
-  zeros,
 } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
-
-/** The options of `transformer_lm`, with AudioCraft's keys. */
-export interface TransformerConfig {
-  dim: number;
-  num_heads: number;
-  num_layers: number;
-  hidden_scale: number;
-  norm_first: boolean;
-  bias_ff: boolean;
-  bias_attn: boolean;
-  causal: boolean;
-  past_context: number | null;
-  layer_scale: number | null;
-  activation: string;
-  positional_embedding: string;
-  cross_attention: boolean;
-  qk_layer_norm: boolean;
-  qk_layer_norm_cross: boolean;
-  weight_init: string | null;
-  depthwise_init: string | null;
-  zero_bias_init: boolean;
-}
-
-/** What cross-attention looks at. */
-export interface CrossSource {
-  /** [B, L, D] */
-  source: Tensor;
-  /** [1, 1, 1, L] or [B, 1, 1, L]: 0 where attended, a very low score where not; null attends to all. */
-  bias: Tensor | null;
-}
-
-/** Keys and values of one attention, [B, H, L, Dh] each. */
-export interface KeyValues {
-  keys: Tensor;
-  values: Tensor;
-}
+import { type Activation, activationOf } from "./activations.ts";
+import {
+  type CrossSource,
+  causalBias,
+  type KeyValues,
+  MultiheadAttention,
+  type Rotations,
+  ropeOf,
+  streamingBias,
+} from "./attention.ts";
+import { checkTransformerConfig, type TransformerConfig, usesRope } from "./config.ts";
+import { weightInit } from "./initialization.ts";
+import type { RotaryEmbedding } from "./rope.ts";
 
 /** What the layers remember between steps of generation. */
 export interface StreamingState {
@@ -64,19 +37,35 @@ export interface StreamingState {
   crossBias: Tensor | null;
 }
 
+/** What the layers of one pass share. */
+interface Pass {
+  bias: Tensor | null;
+  cross: CrossSource | null;
+  rotations: Rotations | null;
+  /** Gets the keys and values of every layer, when they are asked for. */
+  kept: KeyValues[] | null;
+}
+
+/** The same for one step. */
+interface StepPass {
+  isSlot: Tensor;
+  bias: Tensor;
+  rotations: Rotations | null;
+  past: KeyValues;
+  recent: KeyValues;
+  cross: (KeyValues & { bias: Tensor | null }) | null;
+}
+
 export class Transformer extends Module {
+  readonly rope: RotaryEmbedding | null;
   readonly layers: TransformerLayer[];
   private readonly config: TransformerConfig;
 
   constructor(config: TransformerConfig, init: InitializerStream) {
     super();
-    if (config.dim % config.num_heads !== 0) {
-      throw new UserError(
-        `transformer_lm.dim=${config.dim} is not divisible by transformer_lm.num_heads=${config.num_heads}`,
-      );
-    }
-    if (config.dim % 2 !== 0) throw new UserError(`transformer_lm.dim=${config.dim} must be even`);
+    checkTransformerConfig(config);
     this.config = config;
+    this.rope = usesRope(config) ? ropeOf(config) : null;
     this.layers = Array.from(
       { length: config.num_layers },
       (_, index) => new TransformerLayer(config, index, init),
@@ -84,38 +73,54 @@ export class Transformer extends Module {
   }
 
   /** x [B, S, D] -> [B, S, D]; appends every layer's keys and values to `kept`, for generation to start from. */
-  forward(x: Tensor, cross: CrossSource | null, kept?: KeyValues[]): Tensor {
+  forward(x: Tensor, cross: CrossSource | null, kept: KeyValues[] | null = null): Tensor {
+    const { causal, past_context: pastContext } = this.config;
     const steps = x.shape[1]!;
-    const bias = this.config.causal ? causalBias(steps, this.config.past_context) : null;
-    let y = tf.add(x, sinusoidalEmbedding(tf.range(0, steps, 1, "float32"), this.config.dim)) as Tensor;
-    for (const layer of this.layers) y = layer.forward(y, bias, cross, kept);
+    const positions = tf.range(0, steps, 1, "float32");
+    const bias = causal ? causalBias(steps, pastContext) : null;
+    const pass = { bias, cross, rotations: this.rope?.rotations(positions) ?? null, kept };
+    let y = this.addPositions(x, positions);
+    for (const layer of this.layers) y = layer.forward(y, pass);
     return y;
   }
 
   /** Keys and values of the cross-attention source, per layer. */
   crossKeyValues(source: Tensor): KeyValues[] {
-    return this.layers.map((layer) => layer.crossAttention!.project(source));
+    return this.layers.map(({ crossAttention: attention }) =>
+      attention!.keyValues(attention!.projectKeyValues(source)),
+    );
   }
 
   /**
-   * One step. x [B, 1, D] at `position` (float32 scalar, counted from the start of the sequence), which goes to `slot`
+   * One step. x [B, 1, D] at `position` (int32 scalar, counted from the start of the sequence), which goes to `slot`
    * (int32 scalar) of the block of recent steps. Returns the output [B, 1, D] and the block with this step in it.
    */
   step(x: Tensor, position: Tensor, slot: Tensor, state: StreamingState): { y: Tensor; recent: KeyValues[] } {
-    const blockSize = state.recent[0].keys.shape[2]!;
+    const block = state.recent[0].keys.shape[2]!;
     const isSlot = tf
-      .oneHot(slot.reshape([1]) as never, blockSize)
+      .oneHot(slot.reshape([1]) as never, block)
       .toFloat()
-      .reshape([1, 1, blockSize, 1]);
-    const pastLength = state.past[0].keys.shape[2]!;
-    const bias = streamingBias(pastLength, blockSize, slot, position, this.config.past_context);
+      .reshape([1, 1, block, 1]);
+    const bias = streamingBias(state.past[0].keys.shape[2]!, block, slot, this.config.past_context);
+    const positions = position.toFloat().reshape([1]);
+    const rotations = this.rope?.rotations(positions) ?? null;
     const recent: KeyValues[] = [];
-    let y = tf.add(x, sinusoidalEmbedding(position.reshape([1]), this.config.dim)) as Tensor;
+    let y = this.addPositions(x, positions);
     for (const [index, layer] of this.layers.entries()) {
       const cross = state.cross.length > 0 ? { ...state.cross[index], bias: state.crossBias } : null;
-      y = layer.step(y, isSlot, bias, state.past[index], state.recent[index], cross, recent);
+      const pass = { isSlot, bias, rotations, past: state.past[index], recent: state.recent[index], cross };
+      const result = layer.step(y, pass);
+      recent.push(result.recent);
+      y = result.y;
     }
     return { y, recent };
+  }
+
+  /** Adds the sinusoids of `positions` [S] to x [B, S, D], unless positions are only rotations. */
+  private addPositions(x: Tensor, positions: Tensor): Tensor {
+    const { dim, max_period: maxPeriod, positional_scale: scale = 1 } = this.config;
+    if (this.config.positional_embedding === "rope") return x;
+    return tf.add(x, tf.mul(sinusoidalEmbedding(positions, dim, maxPeriod), scale));
   }
 }
 
@@ -130,38 +135,34 @@ export class TransformerLayer extends Module {
   readonly crossAttention: MultiheadAttention | null = null;
   readonly normCross: LayerNorm | null = null;
   readonly layerScaleCross: LayerScale | null = null;
-  private readonly normFirst: boolean;
-  private readonly activation: (x: Tensor) => Tensor;
+  private readonly config: TransformerConfig;
+  private readonly activation: Activation;
 
   constructor(config: TransformerConfig, index: number, init: InitializerStream) {
     super();
     const { dim } = config;
     const hidden = Math.trunc(config.hidden_scale * dim);
-    const depth =
-      config.depthwise_init === null
-        ? null
-        : config.depthwise_init === "current"
-          ? index + 1
-          : config.num_layers;
+    const depths: Record<string, number> = { current: index + 1, global: config.num_layers };
+    const depth = config.depthwise_init === null ? null : depths[config.depthwise_init];
     const weights = weightInit(config, init);
     const feedForward = (from: number, to: number) =>
       new Linear(from, to, init, { bias: config.bias_ff, ...weights(from, depth) });
     const scale = () => (config.layer_scale === null ? null : new LayerScale(dim, config.layer_scale));
 
-    this.selfAttn = new MultiheadAttention(config, config.qk_layer_norm, depth, init);
+    this.activation = activationOf(config.activation);
+    this.selfAttn = new MultiheadAttention(config, { cross: false, depth, init });
     this.linear1 = feedForward(dim, hidden);
-    this.linear2 = feedForward(hidden, dim);
+    this.linear2 = feedForward(hidden / this.activation.width, dim);
     this.norm1 = new LayerNorm(dim);
     this.norm2 = new LayerNorm(dim);
     this.layerScale1 = scale();
     this.layerScale2 = scale();
     if (config.cross_attention) {
-      this.crossAttention = new MultiheadAttention(config, config.qk_layer_norm_cross, depth, init);
+      this.crossAttention = new MultiheadAttention(config, { cross: true, depth, init });
       this.normCross = new LayerNorm(dim);
       this.layerScaleCross = scale();
     }
-    this.normFirst = config.norm_first;
-    this.activation = activationOf(config.activation);
+    this.config = config;
   }
 
   protected override stateNames(): Record<string, string> {
@@ -172,146 +173,122 @@ export class TransformerLayer extends Module {
     };
   }
 
-  /** x [B, S, D] -> [B, S, D]; appends this layer's keys and values to `kept` when given. */
-  forward(x: Tensor, bias: Tensor | null, cross: CrossSource | null, kept?: KeyValues[]): Tensor {
-    return this.residual(
-      x,
-      (y) => {
-        const keyValues = this.selfAttn.project(y);
-        kept?.push(keyValues);
-        return this.selfAttn.attend(y, keyValues, bias);
+  /** x [B, S, D] -> [B, S, D]; in the backward pass, what `checkpointing` says is computed again. */
+  forward(x: Tensor, pass: Pass): Tensor {
+    // Generation asks for keys and values and takes no gradients: there is nothing to recompute.
+    const strategy = pass.kept ? "none" : this.config.checkpointing;
+    if (strategy !== "torch") return this.layer(x, pass, strategy);
+    const { bias, cross, rotations } = pass;
+    return recomputed(
+      ([y, source], { bias, crossBias, rotations }) => {
+        const again = source ? { source, bias: crossBias } : null;
+        return this.layer(y, { bias, cross: again, rotations, kept: null }, "none");
       },
-      cross &&
-        ((y) => this.crossAttention!.attend(y, this.crossAttention!.project(cross.source), cross.bias)),
+      cross ? [x, cross.source] : [x],
+      { bias, crossBias: cross?.bias ?? null, rotations },
+      this.parameters(),
     );
   }
 
   /** x [B, 1, D]; see Transformer.step. */
-  step(
-    x: Tensor,
-    isSlot: Tensor,
-    bias: Tensor,
-    past: KeyValues,
-    recent: KeyValues,
-    cross: (KeyValues & { bias: Tensor | null }) | null,
-    kept: KeyValues[],
-  ): Tensor {
-    return this.residual(
-      x,
-      (y) => {
-        const now = this.selfAttn.project(y); // [B, H, 1, Dh]
-        const block = {
-          keys: tf.add(recent.keys, tf.mul(now.keys, isSlot)),
-          values: tf.add(recent.values, tf.mul(now.values, isSlot)),
+  step(x: Tensor, pass: StepPass): { y: Tensor; recent: KeyValues } {
+    const { isSlot, past, cross, rotations } = pass;
+    const { selfAttn, crossAttention } = this;
+    let { recent } = pass;
+    const y = this.residual(x, {
+      selfAttend: (z, norm) => {
+        const { queries, keys, values } = selfAttn.heads(selfAttn.project(normal(z, norm)), rotations);
+        recent = {
+          keys: tf.add(recent.keys, tf.mul(keys, isSlot)), // [B, Hkv, 1, Dh] into its slot
+          values: tf.add(recent.values, tf.mul(values, isSlot)),
         };
-        kept.push(block);
-        return this.selfAttn.attendSplit(y, past, block, bias);
+        return selfAttn.attendStep(queries, past, recent, pass.bias);
       },
-      cross && ((y) => this.crossAttention!.attend(y, cross, cross.bias)),
-    );
-  }
-
-  private residual(
-    x: Tensor,
-    selfAttend: (y: Tensor) => Tensor,
-    crossAttend: ((y: Tensor) => Tensor) | null,
-  ): Tensor {
-    const feedForward = (y: Tensor) => this.linear2.forward(this.activation(this.linear1.forward(y)));
-    const add = (to: Tensor, y: Tensor, scale: LayerScale | null) =>
-      tf.add(to, scale ? scale.forward(y) : y) as Tensor;
-    let y = x;
-    if (this.normFirst) {
-      y = add(y, selfAttend(this.norm1.forward(y)), this.layerScale1);
-      if (crossAttend) y = add(y, crossAttend(this.normCross!.forward(y)), this.layerScaleCross);
-      return add(y, feedForward(this.norm2.forward(y)), this.layerScale2);
-    }
-    y = this.norm1.forward(add(y, selfAttend(y), this.layerScale1));
-    // The original feeds the layer's input, not the running value, to post-norm cross-attention.
-    if (crossAttend) y = this.normCross!.forward(add(y, crossAttend(x), this.layerScaleCross));
-    return this.norm2.forward(add(y, feedForward(y), this.layerScale2));
-  }
-}
-
-/** Attention with the packed projection [q | k | v] of the original checkpoints. */
-class MultiheadAttention extends Module {
-  readonly inProjWeight: Parameter;
-  readonly inProjBias: Parameter | null;
-  readonly outProj: Linear;
-  readonly qLayerNorm: LayerNorm | null;
-  readonly kLayerNorm: LayerNorm | null;
-  private readonly heads: number;
-  private readonly dim: number;
-
-  constructor(config: TransformerConfig, qkNorm: boolean, depth: number | null, init: InitializerStream) {
-    super();
-    const { dim } = config;
-    this.dim = dim;
-    this.heads = config.num_heads;
-    const bound = 1 / Math.sqrt(dim); // stays at PyTorch's default: the original does not re-initialise it
-    this.inProjWeight = new Parameter([3 * dim, dim], init.uniform(bound));
-    this.inProjBias = config.bias_attn
-      ? new Parameter([3 * dim], config.zero_bias_init ? zeros : init.uniform(bound))
-      : null;
-    this.outProj = new Linear(dim, dim, init, {
-      bias: config.bias_attn,
-      ...weightInit(config, init)(dim, depth),
+      crossAttend:
+        cross &&
+        ((z, norm) =>
+          crossAttention!.attend(
+            crossAttention!.queries(crossAttention!.projectQueries(normal(z, norm))),
+            cross,
+            cross.bias,
+          )),
+      feedForward: (z, norm) =>
+        this.linear2.forward(this.activation.apply(this.linear1.forward(normal(z, norm)))),
     });
-    this.qLayerNorm = qkNorm ? new LayerNorm(dim) : null;
-    this.kLayerNorm = qkNorm ? new LayerNorm(dim) : null;
+    return { y, recent };
   }
 
-  /** Keys and values of a source [B, L, D] -> [B, H, L, Dh] each. */
-  project(source: Tensor): KeyValues {
-    const [k, v] = tf.split(this.projection(source, 1, 3), 2, -1);
-    return { keys: this.split(this.kLayerNorm ? this.kLayerNorm.forward(k) : k), values: this.split(v) };
+  /**
+   * The layer in parts that end with a product with weights. `xformers_mm` recomputes each part, which leaves the results
+   * of these products; `xformers_default` keeps the insides of attention, too.
+   */
+  private layer(x: Tensor, { bias, cross, rotations, kept }: Pass, strategy: string): Tensor {
+    const { selfAttn, crossAttention, linear1, linear2 } = this;
+    const part = strategy === "none" ? computed : recomputed;
+    const attentionPart = strategy === "xformers_mm" ? recomputed : computed;
+    return this.residual(x, {
+      selfAttend: (y, norm) => {
+        const packed = part(([z]) => selfAttn.project(normal(z, norm)), [y], null, [
+          ...parametersOf(norm),
+          ...selfAttn.projectionParameters,
+        ]);
+        return attentionPart(
+          ([z], { bias, rotations }) => {
+            const { queries, ...keyValues } = selfAttn.heads(z, rotations);
+            kept?.push(keyValues);
+            return selfAttn.attend(queries, keyValues, bias);
+          },
+          [packed],
+          { bias, rotations },
+          selfAttn.attentionParameters,
+        );
+      },
+      crossAttend:
+        cross &&
+        ((y, norm) => {
+          const attention = crossAttention!;
+          const packed = part(([z]) => attention.projectQueries(normal(z, norm)), [y], null, [
+            ...parametersOf(norm),
+            ...attention.projectionParameters,
+          ]);
+          return attentionPart(
+            ([z, source], bias) => attention.attend(attention.queries(z), attention.keyValues(source), bias),
+            [packed, attention.projectKeyValues(cross.source)],
+            cross.bias,
+            attention.attentionParameters,
+          );
+        }),
+      feedForward: (y, norm) => {
+        const hidden = part(([z]) => linear1.forward(normal(z, norm)), [y], null, [
+          ...parametersOf(norm),
+          ...linear1.parameters(),
+        ]);
+        return part(
+          ([z]) => linear2.forward(dropout(this.activation.apply(z), this.config.dropout)),
+          [hidden],
+          null,
+          linear2.parameters(),
+        );
+      },
+    });
   }
 
-  /** Attention of x [B, S, D] to keys and values [B, H, L, Dh] -> [B, S, D]. */
-  attend(x: Tensor, { keys, values }: KeyValues, bias: Tensor | null): Tensor {
-    return this.merge(attention(this.queries(x), keys, values, bias));
-  }
-
-  /** The same with keys and values in two parts, past and recent; bias [1, 1, 1, past + recent]. */
-  attendSplit(x: Tensor, past: KeyValues, recent: KeyValues, bias: Tensor): Tensor {
-    const q = tf.mul(this.queries(x), 1 / Math.sqrt(this.dim / this.heads));
-    const scores = [past, recent].map(
-      ({ keys }) => tf.matMul(q as never, keys as never, false, true) as Tensor,
-    );
-    const weights = tf.softmax(tf.add(tf.concat(scores, -1), bias));
-    const parts = tf.split(weights, [past.keys.shape[2]!, recent.keys.shape[2]!], -1);
-    const outputs = [past, recent].map(
-      ({ values }, i) => tf.matMul(parts[i] as never, values as never) as Tensor,
-    );
-    return this.merge(tf.add(outputs[0], outputs[1]));
-  }
-
-  private queries(x: Tensor): Tensor {
-    const q = this.projection(x, 0, 1);
-    return this.split(this.qLayerNorm ? this.qLayerNorm.forward(q) : q);
-  }
-
-  /** x through thirds `from` to `to` of the packed projection. */
-  private projection(x: Tensor, from: number, to: number): Tensor {
-    const weight = tf.slice(
-      this.inProjWeight.value,
-      [from * this.dim, 0],
-      [(to - from) * this.dim, this.dim],
-    );
-    const bias =
-      this.inProjBias && tf.slice(this.inProjBias.value, [from * this.dim], [(to - from) * this.dim]);
-    return linear(x, weight, bias);
-  }
-
-  /** [B, L, D] -> [B, H, L, Dh] */
-  private split(x: Tensor): Tensor {
-    const [batch, length] = x.shape;
-    return tf.transpose(x.reshape([batch, length, this.heads, this.dim / this.heads]), [0, 2, 1, 3]);
-  }
-
-  /** [B, H, S, Dh] -> [B, S, D], through the output projection. */
-  private merge(x: Tensor): Tensor {
-    const [batch, , length] = x.shape;
-    return this.outProj.forward(tf.transpose(x, [0, 2, 1, 3]).reshape([batch, length, this.dim]));
+  /** The blocks with their norms, dropouts and scales around them. Before a block that is given a norm, it is applied. */
+  private residual(x: Tensor, { selfAttend, crossAttend, feedForward }: Blocks): Tensor {
+    const add = (to: Tensor, block: Tensor, scale: LayerScale | null): Tensor => {
+      const dropped = dropout(block, this.config.dropout);
+      return tf.add(to, scale ? scale.forward(dropped) : dropped);
+    };
+    let y = x;
+    if (this.config.norm_first) {
+      y = add(y, selfAttend(y, this.norm1), this.layerScale1);
+      if (crossAttend) y = add(y, crossAttend(y, this.normCross), this.layerScaleCross);
+      return add(y, feedForward(y, this.norm2), this.layerScale2);
+    }
+    y = this.norm1.forward(add(y, selfAttend(y, null), this.layerScale1));
+    // The original feeds the layer's input, not the running value, to post-norm cross-attention.
+    if (crossAttend) y = this.normCross!.forward(add(y, crossAttend(x, null), this.layerScaleCross));
+    return this.norm2.forward(add(y, feedForward(y, null), this.layerScale2));
   }
 }
 
@@ -328,46 +305,23 @@ class LayerScale extends Module {
   }
 }
 
-/** [1, 1, S, S]: 0 where the key is not after the query (and not more than `pastContext` before it). */
-function causalBias(steps: number, pastContext: number | null): Tensor {
-  const values = new Float32Array(steps * steps);
-  for (let q = 0; q < steps; q++) {
-    for (let k = 0; k < steps; k++) {
-      if (k > q || (pastContext !== null && q - k > pastContext)) values[q * steps + k] = maskedScore;
-    }
-  }
-  return tf.tensor4d(values, [1, 1, steps, steps]);
+type Block = (y: Tensor, norm: LayerNorm | null) => Tensor;
+
+interface Blocks {
+  selfAttend: Block;
+  crossAttend: Block | null;
+  feedForward: Block;
 }
 
-/** [1, 1, 1, past + block]: all of the past and the block up to the slot, no older than `pastContext`. */
-function streamingBias(
-  past: number,
-  block: number,
-  slot: Tensor,
-  position: Tensor,
-  pastContext: number | null,
-): Tensor {
-  const age = (length: number, last: Tensor) => tf.sub(last, tf.range(0, length, 1, "float32")); // 0 = this step
-  const blockAge = age(block, slot.toFloat());
-  const ages = tf.concat([age(past, position.toFloat()), blockAge]);
-  let hidden = tf.less(ages, 0);
-  if (pastContext !== null) hidden = tf.logicalOr(hidden, tf.greater(ages, pastContext));
-  return tf.mul(hidden.toFloat(), maskedScore).reshape([1, 1, 1, past + block]);
+function normal(x: Tensor, norm: LayerNorm | null): Tensor {
+  return norm ? norm.forward(x) : x;
 }
 
-/** Weight and bias initializers as `weight_init`, `depthwise_init` and `zero_bias_init` ask (AudioCraft's init_layer). */
-function weightInit(config: TransformerConfig, init: InitializerStream) {
-  return (fanIn: number, depth: number | null): { weight?: Initializer; biasInit?: Initializer } => {
-    if (config.weight_init === null) return {};
-    const std = scaledStd(fanIn, depth);
-    const weight =
-      config.weight_init === "gaussian" ? init.truncatedNormal(std) : init.uniform(std * Math.sqrt(3));
-    return config.zero_bias_init ? { weight, biasInit: zeros } : { weight };
-  };
+function parametersOf(norm: LayerNorm | null): Parameter[] {
+  return norm ? norm.parameters() : [];
 }
 
-function activationOf(name: string): (x: Tensor) => Tensor {
-  if (name === "gelu") return gelu;
-  if (name === "relu") return (x) => tf.relu(x);
-  throw new UserError(`transformer_lm.activation=${name} is not built; use gelu or relu`);
+/** What `recomputed` is without recomputation. */
+function computed<C extends Constants>(f: Part<C>, inputs: Tensor[], constants: C): Tensor {
+  return f(inputs, constants);
 }

@@ -13,6 +13,8 @@ export interface T5Config {
   numBuckets: number;
   maxDistance: number;
   epsilon: number;
+  /** Dropout when the encoder is trained. */
+  dropoutRate: number;
   feedForward: "relu" | "gated-gelu";
 }
 
@@ -36,6 +38,12 @@ export function parseT5Config(json: unknown, path: string): T5Config {
     if (typeof value === "number" && value > 0) return value;
     throw new UserError(`${path}: ${key} must be a positive number, got ${JSON.stringify(value)}`);
   };
+  const dropoutRate = config.dropout_rate ?? 0.1;
+  if (!(typeof dropoutRate === "number" && dropoutRate >= 0 && dropoutRate < 1)) {
+    throw new UserError(
+      `${path}: dropout_rate must be at least 0 and below 1, got ${JSON.stringify(dropoutRate)}`,
+    );
+  }
   return {
     vocabSize: positive("vocab_size"),
     dModel: positive("d_model"),
@@ -46,6 +54,7 @@ export function parseT5Config(json: unknown, path: string): T5Config {
     numBuckets: positive("relative_attention_num_buckets", 32),
     maxDistance: positive("relative_attention_max_distance", 128),
     epsilon: positive("layer_norm_epsilon", 1e-6),
+    dropoutRate,
     feedForward,
   };
 }

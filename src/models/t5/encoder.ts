@@ -1,6 +1,7 @@
 /** T5 encoder (arXiv 1910.10683): token ids -> hidden states. Names and layout are those of Hugging Face files. */
 import {
   attention,
+  dropout,
   Embedding,
   embedding,
   InitializerStream,
@@ -17,8 +18,8 @@ import type { T5Config } from "./config.ts";
 import { relativePositionBuckets } from "./relative_position.ts";
 
 /**
- * The weights start as zeros and ones: they always come from a file. Dropout is not built, so the encoder is always in
- * its evaluation mode.
+ * The weights start as zeros and ones: they always come from a file. Dropout acts inside `withDropout`, where a finetuned
+ * encoder runs in training.
  */
 export class T5Encoder extends Module {
   readonly shared: Embedding;
@@ -41,18 +42,22 @@ export class T5Encoder extends Module {
 class T5Stack extends Module {
   readonly block: T5Block[];
   readonly finalLayerNorm: RmsNorm;
+  private readonly dropoutRate: number;
 
   constructor(config: T5Config) {
     super();
     this.block = Array.from({ length: config.numLayers }, (_, index) => new T5Block(config, index === 0));
     this.finalLayerNorm = new RmsNorm(config);
+    this.dropoutRate = config.dropoutRate;
   }
 
   forward(x: Tensor, mask: Tensor): Tensor {
     const [batch, length] = mask.shape;
     const paddingBias = tf.mul(tf.sub(1, mask), maskedScore).reshape([batch, 1, 1, length]);
     const bias = tf.add(this.block[0].layer[0].selfAttention.positionBias(length), paddingBias) as Tensor;
-    return this.finalLayerNorm.forward(this.block.reduce((y, block) => block.forward(y, bias), x));
+    const start = dropout(x, this.dropoutRate);
+    const y = this.block.reduce((hidden, block) => block.forward(hidden, bias), start);
+    return dropout(this.finalLayerNorm.forward(y), this.dropoutRate);
   }
 }
 
@@ -72,9 +77,11 @@ class T5Block extends Module {
 class SelfAttentionLayer extends Module {
   readonly selfAttention: T5Attention;
   readonly layerNorm: RmsNorm;
+  private readonly dropoutRate: number;
 
   constructor(config: T5Config, hasPositions: boolean) {
     super();
+    this.dropoutRate = config.dropoutRate;
     this.selfAttention = new T5Attention(config, hasPositions);
     this.layerNorm = new RmsNorm(config);
   }
@@ -84,7 +91,8 @@ class SelfAttentionLayer extends Module {
   }
 
   forward(x: Tensor, bias: Tensor): Tensor {
-    return tf.add(x, this.selfAttention.forward(this.layerNorm.forward(x), bias));
+    const attended = this.selfAttention.forward(this.layerNorm.forward(x), bias);
+    return tf.add(x, dropout(attended, this.dropoutRate));
   }
 }
 
@@ -116,7 +124,7 @@ class T5Attention extends Module {
     const { numHeads, dKv } = this.config;
     const heads = (y: Tensor) => y.reshape([batch, length, numHeads, dKv]).transpose([0, 2, 1, 3]);
     const [q, k, v] = [this.q, this.k, this.v].map((linear) => heads(linear.forward(x)));
-    const y = attention(q, k, v, bias, 1);
+    const y = attention(q, k, v, bias, { scale: 1, dropout: this.config.dropoutRate });
     return this.o.forward(y.transpose([0, 2, 1, 3]).reshape([batch, length, numHeads * dKv]));
   }
 
@@ -132,9 +140,11 @@ class T5Attention extends Module {
 class FeedForwardLayer extends Module {
   readonly denseReluDense: FeedForward | GatedFeedForward;
   readonly layerNorm: RmsNorm;
+  private readonly dropoutRate: number;
 
   constructor(config: T5Config) {
     super();
+    this.dropoutRate = config.dropoutRate;
     this.denseReluDense =
       config.feedForward === "gated-gelu" ? new GatedFeedForward(config) : new FeedForward(config);
     this.layerNorm = new RmsNorm(config);
@@ -145,7 +155,7 @@ class FeedForwardLayer extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return tf.add(x, this.denseReluDense.forward(this.layerNorm.forward(x)));
+    return tf.add(x, dropout(this.denseReluDense.forward(this.layerNorm.forward(x)), this.dropoutRate));
   }
 }
 
@@ -153,15 +163,17 @@ class FeedForwardLayer extends Module {
 class FeedForward extends Module {
   readonly wi: Linear;
   readonly wo: Linear;
+  private readonly dropoutRate: number;
 
-  constructor({ dModel, dFf }: T5Config) {
+  constructor({ dModel, dFf, dropoutRate }: T5Config) {
     super();
+    this.dropoutRate = dropoutRate;
     this.wi = projection(dModel, dFf);
     this.wo = projection(dFf, dModel);
   }
 
   forward(x: Tensor): Tensor {
-    return this.wo.forward(tf.relu(this.wi.forward(x)));
+    return this.wo.forward(dropout(tf.relu(this.wi.forward(x)), this.dropoutRate));
   }
 }
 
@@ -170,9 +182,11 @@ class GatedFeedForward extends Module {
   readonly wi0: Linear;
   readonly wi1: Linear;
   readonly wo: Linear;
+  private readonly dropoutRate: number;
 
-  constructor({ dModel, dFf }: T5Config) {
+  constructor({ dModel, dFf, dropoutRate }: T5Config) {
     super();
+    this.dropoutRate = dropoutRate;
     this.wi0 = projection(dModel, dFf);
     this.wi1 = projection(dModel, dFf);
     this.wo = projection(dFf, dModel);
@@ -183,7 +197,8 @@ class GatedFeedForward extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return this.wo.forward(tf.mul(geluTanh(this.wi0.forward(x)), this.wi1.forward(x)));
+    const gated = tf.mul(geluTanh(this.wi0.forward(x)), this.wi1.forward(x)) as Tensor;
+    return this.wo.forward(dropout(gated, this.dropoutRate));
   }
 }
 

@@ -1,15 +1,17 @@
 /** From the config's sections to a provider and a fuser, and the batches that go through them. */
 import assert from "node:assert/strict";
-import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
+import type { WavCondition } from "../../../src/data/conditioning.ts";
 import { textAttributes } from "../../../src/models/conditioners/base.ts";
 import { buildConditioners } from "../../../src/models/conditioners/build.ts";
 import { nullConditions } from "../../../src/models/conditioners/provider.ts";
 import { InitializerStream } from "../../../src/nn/index.ts";
 import { jit, type Tensor, tf } from "../../../src/runtime/index.ts";
 
+const golden = new URL("../../golden/", import.meta.url).pathname;
 const lut = { model: "lut", lut: { n_bins: 128, dim: 4, tokenizer: "whitespace", pad_idx: 0 } };
 const crossOnly = { sum: [], prepend: [], cross: ["description"], input_interpolate: [] };
 
@@ -84,13 +86,7 @@ test("a sample without an attribute that a conditioner is for is refused, by sam
 });
 
 test("model t5 is loaded from a folder with its three files, and draws repeat from the provider's saved states", async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), "conditioner-"));
-  t.after(() => rmSync(folder, { recursive: true }));
-  const golden = new URL("../../golden/", import.meta.url).pathname;
-  for (const file of ["config.json", "model.safetensors"]) {
-    copyFileSync(`${golden}conditioners/t5/${file}`, join(folder, file));
-  }
-  copyFileSync(`${golden}t5_spiece/tiny.model`, join(folder, "spiece.model"));
+  const folder = t5Folder(t);
   const t5 = { name: folder, finetune: false, word_dropout: 0.5, normalize_text: false };
   const { provider } = await build({ conditioners: { description: { model: "t5", t5 } }, fuser: crossOnly });
   const hidden = () => {
@@ -105,6 +101,47 @@ test("model t5 is loaded from a folder with its three files, and draws repeat fr
   assert.deepEqual(hidden(), first);
 });
 
+test("transformer_lm.cross_attention_mask hides from cross-attention what each row's mask excludes, AudioCraft's default does not", async () => {
+  for (const cross_attention_mask of [true, false]) {
+    const { provider, fuser } = await build({
+      conditioners: { genre: lut, description: lut },
+      fuser: { cross: ["genre", "description"] },
+      transformer_lm: { cross_attention_mask },
+    });
+    const samples = [
+      textAttributes({ description: "slow piano", genre: "rock" }),
+      textAttributes({ description: null, genre: "jazz" }),
+    ];
+    const conditions = provider.forward(provider.prepare(samples, { training: false }));
+    const bias = fuser.fuse(tf.zeros([2, 3, 6]), conditions).cross!.bias;
+    const hidden = (row: number[]) => row.map((value) => (value === 0 ? "." : "x")).join("");
+    const rows = tf.reshape(bias, [-1, 16]).arraySync() as number[][];
+    assert.deepEqual(
+      rows.map(hidden),
+      cross_attention_mask ? [".xxxxxxx..xxxxxx", ".xxxxxxxxxxxxxxx"] : [".xxxxxxx..xxxxxx"],
+    );
+  }
+});
+
+test("the stock melody config builds, with a T5 from a folder, and its batch is [self_wav | description | tokens]", async (t) => {
+  const stock = JSON.parse(readFileSync(`${golden}configs/config_musicgen_melody_32khz.json`, "utf8")).config;
+  stock.conditioners.description.t5.name = t5Folder(t);
+  const { provider, fuser } = await build(stock);
+  const self_wav: WavCondition = {
+    ...{ wav: new Float32Array(32000), shape: [1, 1, 32000], length: 32000, sampleRate: 32000 },
+    ...{ path: null, seekTime: 0 },
+  };
+  const samples = [{ text: { description: "slow piano" }, wav: { self_wav }, joint_embed: {} }];
+  const conditions = provider.forward(provider.prepare(samples, { training: true }));
+  const { input, prefixLength } = fuser.fuse(tf.zeros([1, 3, 6]), conditions);
+  const [melody, text] = [conditions.self_wav.embedding, conditions.description.embedding];
+  assert.equal(melody.shape[1], 8); // 1 + 32000 / 4096
+  assert.deepEqual(
+    input.slice([0, 0, 0], [1, prefixLength, 6]).arraySync(),
+    tf.concat([melody, text], 1).arraySync(),
+  );
+});
+
 test("no conditioners at all make an empty provider", async () => {
   const { provider, fuser } = await build({ conditioners: null, fuser: { cross: [] } });
   assert.deepEqual(provider.prepare([textAttributes({ description: "x" })], { training: false }), {});
@@ -112,11 +149,7 @@ test("no conditioners at all make an empty provider", async () => {
 });
 
 const refused: [string, object, RegExp][] = [
-  [
-    "audio conditioners",
-    { model: "chroma_stem", chroma_stem: {} },
-    /description\.model=chroma_stem is not built/,
-  ],
+  ["models that are not built", { model: "melody", melody: {} }, /description\.model=melody is not built/],
   ["unknown models", { model: "bert", bert: {} }, /description\.model=bert is unknown; known: t5, lut/],
   ["unknown options", { model: "lut", lut: { ...lut.lut, bins: 3 } }, /lut\.bins is not an option/],
   [
@@ -129,11 +162,10 @@ const refused: [string, object, RegExp][] = [
     { model: "lut", lut: { ...lut.lut, pad_idx: 128 } },
     /pad_idx must be a bin, 0 to 127/,
   ],
-  ["finetune", { model: "t5", t5: { name: "t5-base", finetune: true } }, /t5\.finetune=true is not built/],
   [
-    "normalize_text",
-    { model: "t5", t5: { name: "t5-base", normalize_text: true } },
-    /normalize_text=true is not built/,
+    "a missing rate",
+    { model: "chroma_stem", chroma_stem: {} },
+    /chroma_stem\.sample_rate must be a positive/,
   ],
   [
     "other autocast types",
@@ -165,6 +197,17 @@ test("fuser and conditioners must name the same conditions", async () => {
   );
 });
 
+/** A folder with a tiny T5 and its tokenizer. */
+function t5Folder(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), "conditioner-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  for (const file of ["config.json", "model.safetensors"]) {
+    copyFileSync(`${golden}conditioners/t5/${file}`, join(folder, file));
+  }
+  copyFileSync(`${golden}t5_spiece/tiny.model`, join(folder, "spiece.model"));
+  return folder;
+}
+
 function build(cfg: Parameters<typeof buildConditioners>[0]) {
-  return buildConditioners(cfg, 6, new InitializerStream(1));
+  return buildConditioners({ dataset: { segment_duration: 1 }, ...cfg }, 6, new InitializerStream(1));
 }

@@ -7,6 +7,8 @@ import {
   AttributeDropout,
   type AttributeDropoutConfig,
   ClassifierFreeGuidanceDropout,
+  CONDITION_KINDS,
+  type ConditionKind,
   type Droppable,
   dropConditions,
 } from "../../../src/models/conditioners/dropout.ts";
@@ -32,6 +34,15 @@ const recorded = (key: string): Sample[] => golden[key];
 test("guidance dropout with p = 1 drops every text and wav in training", () => {
   const dropout = new ClassifierFreeGuidanceDropout(1, nullify);
   assert.deepEqual(dropout.apply(samples(), true), recorded("cfg_dropout_p1_train"));
+});
+
+test("guidance dropout drops joint embeddings when asked to, and only then", () => {
+  const joint = () => [{ text: {}, wav: {}, joint_embed: { description: "rock" } }];
+  const nullJoint = { wav: (wav: Wav) => wav, joint_embed: (): string | null => null };
+  const kept = (kinds?: readonly ConditionKind[]) =>
+    new ClassifierFreeGuidanceDropout<Wav, string | null>(1, nullJoint, { kinds }).apply(joint(), true)[0];
+  assert.equal(kept().joint_embed.description, "rock");
+  assert.equal(kept(CONDITION_KINDS).joint_embed.description, null);
 });
 
 test("guidance dropout does nothing outside training", () => {

@@ -140,6 +140,70 @@ test("input_interpolate adds the nearest earlier step of a condition of any leng
   );
 });
 
+test("step by step, every method adds to a step what it adds to it in the whole sequence", () => {
+  const steps = 4;
+  const x = tf.linspace(-1, 1, steps * 2).reshape([1, steps, 2]) as Tensor;
+  const prefix = tensors([[9, 9], [8, 8], [7, 7]]); // biome-ignore format: a row each would be long
+  const whole = Array.from({ length: steps }, (_, i) => [i, 10 * i]);
+  for (const [config, conditions] of [
+    [{ sum: ["a"] }, { a: tensors([[1, 2]]) }],
+    [{ sum: ["a"] }, { a: tensors(whole) }],
+    [{ input_interpolate: ["a"] }, { a: tensors([[1, 2], [3, 4], [5, 6]]) }], // biome-ignore format: as above
+    [
+      { prepend: ["p"], input_interpolate: ["a"] },
+      { p: prefix, a: tensors(whole.slice(1)) },
+    ],
+    [
+      { prepend: ["p"], input_interpolate: ["a"] },
+      { a: tensors(whole.slice(1)), p: prefix },
+    ],
+    [
+      { prepend: ["p"], sum: ["a"] },
+      { p: prefix, a: tensors([[1, 2]]) },
+    ],
+  ] as [FuserConfig, Record<string, ConditionTensors>][]) {
+    const fuser = new ConditionFuser(config);
+    const step = jit(
+      (input: Tensor, offset: Tensor) =>
+        fuser.fuse(input, conditions, { first: false, window: { offset, total: steps } }).input,
+    );
+    const first = fuser.fuse(x.slice([0, 0, 0], [1, 2, 2]), conditions, {
+      window: { offset: tf.scalar(0, "int32"), total: steps },
+    }).input;
+    const later = [2, 3].map((offset) =>
+      step(x.slice([0, offset, 0], [1, 1, 2]), tf.scalar(offset, "int32")),
+    );
+    const streamed = tf.concat([first, ...later], 1);
+    assert.deepEqual(
+      streamed.arraySync(),
+      fuser.fuse(x, conditions).input.arraySync(),
+      JSON.stringify(config),
+    );
+    assert.equal(step.traces, 1);
+  }
+});
+
+test("with maskPadding each row's bias hides what its mask excludes, and positions are those without it", () => {
+  const condition = (): ConditionTensors => ({
+    embedding: tf.zeros([2, 3, 4]),
+    mask: tf.tensor2d([1, 1, 0, 1, 0, 0], [2, 3]),
+    crossBias: tf.zeros([1, 1, 1, 3]),
+  });
+  const fuse = (maskPadding: boolean) =>
+    new ConditionFuser({ cross: ["a", "b"], cross_attention_pos_emb: true }, { maskPadding }).fuse(
+      tf.zeros([2, 2, 4]),
+      { a: condition(), b: condition() },
+    ).cross!;
+  const { source, bias } = fuse(true);
+  assert.deepEqual(bias.shape, [2, 1, 1, 6]);
+  const x = maskedScore;
+  assert.deepEqual(
+    [...bias.dataSync()].map((value) => value || 0),
+    [0, 0, x, 0, 0, x, 0, x, x, 0, x, x],
+  );
+  assert.deepEqual([...source.dataSync()], [...fuse(false).source.dataSync()]);
+});
+
 test("ignore leaves the condition out", () => {
   const { input: unchanged, cross, prefixLength } = fuse({ ignore: ["a"] }, { a: [[5, 6]] });
   assert.deepEqual(

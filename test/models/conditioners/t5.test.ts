@@ -3,13 +3,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { openSafetensors } from "../../../src/checkpoint/safetensors.ts";
 import { ConditioningProvider } from "../../../src/models/conditioners/provider.ts";
-import { T5Conditioner, type T5ConditionerOptions } from "../../../src/models/conditioners/t5.ts";
+import { T5Conditioner, type T5ConditionerOptions, t5HubName } from "../../../src/models/conditioners/t5.ts";
 import { loadT5Encoder } from "../../../src/models/t5/load.ts";
 import { attention, InitializerStream, loadState } from "../../../src/nn/index.ts";
 import { jit, type Tensor, tf, valueAndGradients } from "../../../src/runtime/index.ts";
 
 const folder = new URL("../../golden/conditioners/", import.meta.url).pathname;
 const golden = openSafetensors(`${folder}cond.safetensors`);
+const gradients = openSafetensors(`${folder}finetune.safetensors`);
 const encoder = await loadT5Encoder(`${folder}t5`);
 const texts = ["slow ambient pad with soft piano", "fast techno", null];
 
@@ -76,6 +77,51 @@ test("nothing but the projection is in the state dict, under AudioCraft's names:
       "condition_provider.conditioners.description.output_proj.bias",
     ],
   );
+});
+
+test("a finetuned T5 runs in the step: same embeddings, and transformers' gradients of all its kinds of weights", () => {
+  const conditioner = goldenConditioner({ finetune: true });
+  const names = gradients.names.filter((name) => name !== "__metadata__");
+  const parameters = new Map(conditioner.namedParameters());
+  const step = jit((prepared: ReturnType<typeof conditioner.prepare>) => {
+    const result = valueAndGradients(
+      () => {
+        const { embedding } = conditioner.forward(prepared);
+        const weights = Float32Array.from({ length: embedding.size }, (_, i) => Math.cos(i));
+        const loss = tf.sum(tf.mul(embedding, tf.tensor(weights, embedding.shape))) as Tensor;
+        return { loss, aux: { embedding } };
+      },
+      names.map((name) => parameters.get(name)!),
+    );
+    return { embedding: result.aux.embedding, gradients: result.gradients as Tensor[] };
+  });
+  const prepared = conditioner.prepare(texts, { training: true });
+  assert.equal(prepared.input.dtype, "int32");
+  const result = step(prepared);
+  close(result.embedding, golden.readFloat32("cond.description"), 1e-5);
+  for (const [i, name] of names.entries())
+    closeInNorm(result.gradients[i], gradients.readFloat32(name), 1e-5);
+});
+
+test("a finetuned T5 is in the state dict, under AudioCraft's names", () => {
+  const provider = new ConditioningProvider({ description: goldenConditioner({ finetune: true }) });
+  const names = provider.namedParameters("condition_provider.").map(([name]) => name);
+  for (const name of ["t5.shared.weight", "t5.encoder.block.1.layer.1.DenseReluDense.wo.weight"]) {
+    assert.ok(names.includes(`condition_provider.conditioners.description.${name}`), name);
+  }
+});
+
+test("normalize_text keeps the words that carry meaning, before words are dropped", () => {
+  const conditioner = goldenConditioner({ normalizeText: true });
+  seen.length = 0;
+  conditioner.prepare(["The slow Drums, and a piano!", "of the", null], { training: false });
+  assert.deepEqual(seen, ["slow drum piano", "", ""]);
+});
+
+test("Flan-T5's names of AudioCraft and of the hub mean the same models", () => {
+  assert.equal(t5HubName("google/flan-t5-3b"), "google/flan-t5-xl");
+  assert.equal(t5HubName("google/flan-t5-11b"), "google/flan-t5-xxl");
+  assert.equal(t5HubName("t5-3b"), "t5-3b");
 });
 
 test("texts of 2 to 7 tokens share one trace of a step that takes their conditions", () => {
@@ -164,8 +210,8 @@ function goldenConditioner(options: Partial<T5ConditionerOptions> = {}): T5Condi
     { encoder, tokenizer, outputDim: 64, ...options },
     new InitializerStream(1),
   );
-  const prefix = "condition_provider.conditioners.description.";
-  loadState(conditioner, golden, { rename: (name) => prefix + name, ignore: () => true });
+  const prefix = "condition_provider.conditioners.description.output_proj.";
+  loadState(conditioner.outputProj, golden, { rename: (name) => prefix + name, ignore: () => true });
   return conditioner;
 }
 
@@ -175,4 +221,13 @@ function close(actual: Tensor, expected: ArrayLike<number>, tolerance: number): 
   for (let i = 0; i < values.length; i++) {
     assert.ok(Math.abs(values[i] - expected[i]) <= tolerance, `[${i}] ${values[i]} != ${expected[i]}`);
   }
+}
+
+/** The norm of the difference, relative to that of what is expected. */
+function closeInNorm(actual: Tensor, expected: Float32Array, tolerance: number): void {
+  const values = actual.dataSync();
+  assert.equal(values.length, expected.length);
+  const norm = (x: (i: number) => number) => Math.sqrt(expected.reduce((sum, _, i) => sum + x(i) ** 2, 0));
+  const error = norm((i) => values[i] - expected[i]) / norm((i) => expected[i]);
+  assert.ok(error <= tolerance, `relative error ${error}`);
 }

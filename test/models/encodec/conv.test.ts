@@ -1,14 +1,9 @@
 /** Padding, convolutions and their gradients, against loops over doubles. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  Conv1d,
-  ConvTranspose1d,
-  conv1d,
-  convPadding,
-  convTranspose1d,
-} from "../../../src/models/encodec/conv.ts";
-import { padTime } from "../../../src/models/encodec/padding.ts";
+import { Conv1d, ConvTranspose1d, conv1d, convTranspose1d } from "../../../src/models/encodec/conv.ts";
+import type { WeightNormKernel } from "../../../src/models/encodec/conv_norm.ts";
+import { convPadding, padTime } from "../../../src/models/encodec/padding.ts";
 import { InitializerStream } from "../../../src/nn/index.ts";
 import { type Tensor, tf } from "../../../src/runtime/index.ts";
 import { close } from "../../close.ts";
@@ -122,7 +117,10 @@ test("weight norm starts at the drawn weight: g is the norm of v, per output cha
   const plain = new Conv1d(2, 3, { ...options, kernelSize: 5, causal: false }, init());
   const normed = new Conv1d(2, 3, { ...options, norm: "weight_norm", kernelSize: 5, causal: false }, init());
   close(normed.kernel.value().dataSync(), plain.kernel.value().dataSync(), 1e-6);
-  assert.deepEqual(normed.kernel.weightG!.shape, [3, 1, 1]);
+  assert.deepEqual((normed.kernel as WeightNormKernel).weightG.shape, [3, 1, 1]);
   const up = { kernelSize: 4, stride: 2, causal: false, trimRightRatio: 1, norm: "weight_norm" } as const;
-  assert.deepEqual(new ConvTranspose1d(2, 3, up, init()).kernel.weightG!.shape, [2, 1, 1]);
+  assert.deepEqual(
+    (new ConvTranspose1d(2, 3, up, init()).kernel as WeightNormKernel).weightG.shape,
+    [2, 1, 1],
+  );
 });

@@ -2,13 +2,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { UserError } from "../../../src/errors.ts";
+import { buildActivation } from "../../../src/models/encodec/activation.ts";
 import {
   buildEncodec,
   buildHfEncodec,
   encodecOptions,
   hfEncodecOptions,
 } from "../../../src/models/encodec/config.ts";
-import { EncodecModel } from "../../../src/models/encodec/model.ts";
+import { EncodecNetwork } from "../../../src/models/encodec/model.ts";
 import { hfName, loadEncodec } from "../../../src/models/encodec/weights.ts";
 import { InitializerStream } from "../../../src/nn/index.ts";
 import { jit, type Tensor, tf } from "../../../src/runtime/index.ts";
@@ -44,7 +45,7 @@ for (const variant of whole) {
 
 test("noskip_lstm0_layers2: dilated residual units with convolutional shortcuts encode as AudioCraft's do", () => {
   const options = encodecOptions(configOf("noskip_lstm0_layers2"));
-  const model = new EncodecModel(options, new InitializerStream(0));
+  const model = new EncodecNetwork(options, new InitializerStream(0));
   const encoderOnly = goldenWeights("noskip_lstm0_layers2");
   const decoder = model.namedParameters().filter(([name]) => name.startsWith("decoder."));
   const shapes = new Map(decoder.map(([name, parameter]) => [name, parameter.shape]));
@@ -160,6 +161,12 @@ test("facebook/encodec_24khz is the default of Hugging Face's class: causal, 75 
   assert.equal(options.quantizer.codebooks, 32);
   assert.equal(options.encoder.causal, true);
   assert.equal(options.encoder.trueSkip, false);
+  const model = buildHfEncodec({ model_type: "encodec" }, new InitializerStream(0));
+  assert.deepEqual(
+    [1.5, 3, 6, 12, 24].map((bandwidth) => model.codebooksFor(bandwidth)),
+    [2, 4, 8, 16, 32],
+  );
+  assert.throws(() => model.codebooksFor(2), /bandwidth=2 kbit\/s: this codec has 1\.5, 3, 6, 12, 24/);
 });
 
 test("settings that are not built are refused by name", () => {
@@ -173,18 +180,26 @@ test("settings that are not built are refused by name", () => {
       seanet: { ...config.seanet, ...seanet },
     });
   };
-  refuse(() => hfEncodecOptions({ ...hf32khz, chunk_length_s: 1 }), /chunk_length_s=1/);
+  refuse(() => hfEncodecOptions({ ...hf32khz, chunk_length_s: 1 }), /overlap must be a number/);
+  refuse(() => hfEncodecOptions({ ...hf32khz, norm_type: "none" }), /norm_type=none/);
   refuse(() => hfEncodecOptions({ ...hf32khz, codebook_dim: 64 }), /codebook_dim=64/);
-  refuse(() => changed({ norm: "spectral_norm" }), /spectral_norm is not built/);
+  refuse(() => changed({ norm: "time_layer_norm" }), /time_layer_norm is not built/);
+  const disabled = { ...configOf("norm_none"), seanet: { disable_norm_outer_blocks: 7 } };
+  refuse(() => buildEncodec(disabled, new InitializerStream(0)), /disable_norm_outer_blocks=7/);
+  refuse(() => changed({}, { renormalize: true, causal: true }), /renormalize=true.*causal=false/);
   refuse(() => changed({ norm: "time_group_norm" }), /time_group_norm.*causal/);
-  refuse(() => changed({ pad_mode: "replicate" }), /pad_mode=replicate/);
+  refuse(() => changed({ pad_mode: "zero" }), /pad_mode=zero/);
   refuse(() => changed({ ratios: "8" }), /seanet\.ratios/);
-  refuse(() => changed({ norm_params: { eps: 1 } }), /norm_params\.eps/);
+  refuse(() => changed({ norm_params: { momentum: 1 } }), /norm_params\.momentum/);
   refuse(() => changed({}, { quantizer: "no_quant" }), /quantizer=no_quant/);
   refuse(() => changed({}, { sample_rate: "16k" }), /encodec\.sample_rate must be a number/);
   refuse(
     () =>
       buildEncodec({ ...configOf("norm_none"), seanet: { activation: "Snake" } }, new InitializerStream(0)),
     /activation=Snake/,
+  );
+  refuse(
+    () => buildActivation("ReLU", { alpha: 1 }),
+    /ReLU has no parameter alpha.*~seanet\.activation_params\.alpha/,
   );
 });

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { openSafetensors } from "../../../src/checkpoint/safetensors.ts";
 import { buildEncodec } from "../../../src/models/encodec/config.ts";
-import type { EncodecModel } from "../../../src/models/encodec/model.ts";
+import type { EncodecNetwork } from "../../../src/models/encodec/model.ts";
 import { loadEncodec } from "../../../src/models/encodec/weights.ts";
 import { InitializerStream, type TensorSource } from "../../../src/nn/index.ts";
 import { type Tensor, tf } from "../../../src/runtime/index.ts";
@@ -60,7 +60,7 @@ export function configOf(variant: Variant) {
 }
 
 /** A model with a variant's golden weights. */
-export function goldenModel(variant: Exclude<Variant, "noskip_lstm0_layers2">): EncodecModel {
+export function goldenModel(variant: Exclude<Variant, "noskip_lstm0_layers2">): EncodecNetwork {
   const model = buildEncodec(configOf(variant), new InitializerStream(0));
   loadEncodec(model, goldenWeights(variant));
   return model;
@@ -101,7 +101,7 @@ export function assertClose(actual: Tensor, expected: Tensor, atol: number): voi
  * Asserts that codes [B, K, T] are the expected ones, except where the choice hangs on rounding: the squared distances of
  * the two candidates differ by less than 1e-5. Later codebooks of such a frame are not compared.
  */
-export function assertCodes(actual: Tensor, expected: Tensor, latents: Tensor, model: EncodecModel): void {
+export function assertCodes(actual: Tensor, expected: Tensor, latents: Tensor, model: EncodecNetwork): void {
   assert.deepEqual(actual.shape, expected.shape);
   const [batch, codebooks, frames] = expected.shape;
   const [got, wanted, vectors] = [actual.arraySync(), expected.arraySync(), latents.arraySync()] as [

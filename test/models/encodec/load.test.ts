@@ -1,14 +1,16 @@
 /** Codecs by the names that configs give them; stereo by interleaving. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { writeSafetensors } from "../../../src/checkpoint/safetensors.ts";
+import { writeTorchArchive } from "../../../src/checkpoint/torch/write.ts";
 import { UserError } from "../../../src/errors.ts";
 import { type CompressionModel, InterleaveStereoCompressionModel } from "../../../src/models/compression.ts";
 import { EncodecCompressionModel } from "../../../src/models/encodec/compression.ts";
 import { loadCompressionModel } from "../../../src/models/encodec/load.ts";
+import { EncodecModel } from "../../../src/models/encodec/pretrained.ts";
 import { hfName } from "../../../src/models/encodec/weights.ts";
 import { type Tensor, tf } from "../../../src/runtime/index.ts";
 import { assertClose, configOf, golden, goldenModel, goldenWeights } from "./golden.ts";
@@ -69,6 +71,83 @@ test("a file with its config in its metadata is a codec", async () => {
   await assertRefused(path, /does not say in its metadata/);
 });
 
+/** A checkpoint of a run that trains a codec, of which the best state is the golden one. */
+async function writeRun(doraDir: string, sig: string): Promise<void> {
+  const folder = join(doraDir, "xps", sig);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, ".argv.json"), "[]");
+  const weights = goldenWeights("causal");
+  const tensors = weights.names.flatMap((name) => [
+    {
+      name: `best_state.model.${name}`,
+      dtype: "F32" as const,
+      shape: weights.shape(name),
+      data: () => weights.readFloat32(name),
+    },
+    {
+      name: `model.${name}`,
+      dtype: "F32" as const,
+      shape: weights.shape(name),
+      data: () => weights.readFloat32(name).fill(0),
+    },
+  ]);
+  const config = { solver: "compression", compression_model: "encodec", ...configOf("causal") };
+  await writeSafetensors(join(folder, "checkpoint.safetensors"), tensors, {
+    "xp.cfg": JSON.stringify(config),
+  });
+}
+
+test("//sig/ is the best state of a run that trained a codec; so are its folder and its checkpoint file", async () => {
+  const doraDir = join(scratch, "runs");
+  await writeRun(doraDir, "abcd1234");
+  const folder = join(doraDir, "xps", "abcd1234");
+  for (const spec of ["//sig/abcd1234", folder, join(folder, "checkpoint.safetensors")]) {
+    const codec = await loadCompressionModel(spec, { doraDir });
+    assert.deepEqual(codec.encode(golden("wav")).codes.arraySync(), golden("causal.codes").arraySync());
+  }
+});
+
+test("AudioCraft's export of a codec is one, as a file and in a folder; a pointer leads to the codec it names", async () => {
+  const folder = join(scratch, "exported");
+  mkdirSync(folder);
+  const path = join(folder, "compression_state_dict.bin");
+  const weights = goldenWeights("causal");
+  const tensors = weights.names.map((name) => [
+    name,
+    { dtype: "F32" as const, shape: weights.shape(name), data: () => weights.readFloat32(name) },
+  ]);
+  const yaml = JSON.stringify({ compression_model: "encodec", ...configOf("causal") });
+  await writeTorchArchive(path, {
+    best_state: Object.fromEntries(tensors),
+    "xp.cfg": yaml,
+    version: "1.3.0",
+    exported: true,
+  });
+  for (const spec of [path, folder]) {
+    const codec = await loadCompressionModel(spec);
+    assert.deepEqual(codec.encode(golden("wav")).codes.arraySync(), golden("causal.codes").arraySync());
+  }
+  await writeTorchArchive(path, { pretrained: "debug_compression_model", exported: true, version: "1.3.0" });
+  assert.equal((await loadCompressionModel(path)).cardinality, 400);
+});
+
+test("EncodecModel takes and gives arrays: as many codebooks as asked for, as many samples as there were", async () => {
+  const model = await EncodecModel.fromPretrained("//embedded/encodec_tiny_16khz");
+  const tone = Float32Array.from({ length: 1000 }, (_, i) => Math.sin(i / 5));
+  const audio = [[tone], [tone.map((x) => x / 2)]];
+  const all = model.encode(audio);
+  assert.deepEqual(all.shape, [2, 4, 2]);
+  const decoded = model.decode(all);
+  assert.deepEqual([decoded.length, decoded[0].length, decoded[0][0].length], [2, 1, 1000]);
+  const two = model.encode(audio, { bandwidth: 0.4 }); // 2 x 8 bits x 25 a second
+  assert.deepEqual(two, model.encode(audio, { numCodebooks: 2 }));
+  assert.deepEqual([...two.codes.slice(0, 4)], [...all.codes.slice(0, 4)]);
+  const silenced = [[tone.map((x, i) => (i < 300 ? x : 0))], audio[1]];
+  assert.deepEqual(model.encode(audio, { lengths: [300, 1000] }).codes, model.encode(silenced).codes);
+  assert.throws(() => model.encode(audio, { bandwidth: 1.2 }), /6 codebooks.*has 4/);
+  assert.throws(() => model.encode([[tone, tone]]), /2 channels/);
+});
+
 test("the embedded codec: 16 kHz mono, 25 frames a second, 4 codebooks of 256, 40 ms a frame there and back", async () => {
   const codec = await loadCompressionModel("//embedded/encodec_tiny_16khz");
   assert.deepEqual(
@@ -103,8 +182,8 @@ test("the debug codec is the same every time, and codes noise with many entries 
 });
 
 test("what can't be had is refused by name", async () => {
-  await assertRefused("//sig/5091833e", /\/\/sig\/5091833e.*not built/);
-  await assertRefused("//pretrained/dac_44khz", /DAC codecs are not built/);
+  await assertRefused("//sig/ffffffff", /no experiment 'ffffffff'/);
+  await assertRefused("//pretrained/dac_44khz", /\/\/pretrained\/dac_44khz: DAC codecs are not built/);
   await assertRefused("//embedded/nothing", /nothing\.safetensors/);
   await assertRefused("//elsewhere/x", /elsewhere/);
   await assertRefused(join(scratch, "missing.safetensors"), /no file/);

@@ -6,9 +6,15 @@ const MAX_RICE_PARAMETER = 14;
 
 /**
  * Encodes 16-bit samples, one Int16Array per channel (1 to 8, equally long), losslessly as a FLAC file.
- * Channels are coded independently. Rates up to 65,535 Hz.
+ * Channels are coded independently.
+ * @throws RangeError for what the format cannot hold
  */
 export function encodeFlac(channels: Int16Array[], sampleRate: number): Uint8Array {
+  if (channels.length < 1 || channels.length > 8)
+    throw new RangeError(`FLAC holds 1 to 8 channels, not ${channels.length}`);
+  if (!Number.isInteger(sampleRate) || sampleRate < 1 || sampleRate > 655350)
+    throw new RangeError(`FLAC holds sample rates of up to 655350 Hz, not ${sampleRate}`);
+  if (channels[0].length === 0) throw new RangeError("FLAC holds at least one sample");
   const frames = channels[0].length;
   const parts: Uint8Array[] = [];
   for (let start = 0, number = 0; start < frames; start += BLOCK_SIZE, number++) {
@@ -43,18 +49,26 @@ function encodeFrame(channels: Int16Array[], sampleRate: number, number: number)
   bits.write(0b11111111111110, 14);
   bits.write(0, 2); // reserved; fixed block size
   bits.write(size === BLOCK_SIZE ? 0b1100 : 0b0111, 4);
-  bits.write(0b1101, 4); // sample rate in Hz, below: some decoders see a frame without STREAMINFO
+  const rate = frameRate(sampleRate);
+  bits.write(rate.code, 4);
   bits.write(channels.length - 1, 4);
   bits.write(0b100, 3); // 16 bits
   bits.write(0, 1);
   writeUtf8(bits, number);
   if (size !== BLOCK_SIZE) bits.write(size - 1, 16);
-  bits.write(sampleRate, 16);
+  if (rate.code !== 0) bits.write(rate.value, 16);
   bits.write(crc(bits.bytes(), 0x07, 8), 8);
   for (const samples of channels) writeSubframe(bits, samples);
   bits.align();
   bits.write(crc(bits.bytes(), 0x8005, 16), 16);
   return bits.bytes();
+}
+
+/** The rate as a frame says it, in Hz or tens of Hz: some decoders see a frame without STREAMINFO. Code 0 leaves it to that. */
+function frameRate(sampleRate: number): { code: number; value: number } {
+  if (sampleRate <= 0xffff) return { code: 0b1101, value: sampleRate };
+  if (sampleRate % 10 === 0) return { code: 0b1110, value: sampleRate / 10 };
+  return { code: 0, value: 0 };
 }
 
 /** One channel of a block: the first samples as they are, then the residual of the best predictor. */

@@ -1,0 +1,214 @@
+/** Multi-head attention with the packed projection [q | k | v] of the original checkpoints, for whole sequences and for single steps. */
+import {
+  attention,
+  type InitializerStream,
+  LayerNorm,
+  Linear,
+  linear,
+  Module,
+  maskedScore,
+  Parameter,
+  zeros,
+} from "../../nn/index.ts";
+import { type Tensor, tf } from "../../runtime/index.ts";
+import { type TransformerConfig, usesRope } from "./config.ts";
+import { weightInit } from "./initialization.ts";
+import { RotaryEmbedding, type Rotation, rotate } from "./rope.ts";
+
+/** Keys and values of one attention, [B, Hkv, L, Dh] each. */
+export interface KeyValues {
+  keys: Tensor;
+  values: Tensor;
+}
+
+/** What cross-attention looks at. */
+export interface CrossSource {
+  /** [B, L, D] */
+  source: Tensor;
+  /** [1, 1, 1, L] or [B, 1, 1, L]: 0 where attended, a very low score where not; null attends to all. */
+  bias: Tensor | null;
+}
+
+/** Rotations of the steps' queries and keys. */
+export type Rotations = { queries: Rotation; keys: Rotation };
+
+export class MultiheadAttention extends Module {
+  readonly inProjWeight: Parameter;
+  readonly inProjBias: Parameter | null;
+  readonly outProj: Linear;
+  readonly qLayerNorm: LayerNorm | null;
+  readonly kLayerNorm: LayerNorm | null;
+  /** Only for its names: the original's state dicts repeat the frequencies in every layer. */
+  readonly rope: RotaryEmbedding | null;
+  private readonly dim: number;
+  private readonly headDim: number;
+  private readonly kvDim: number;
+  private readonly kvRepeat: number;
+  private readonly dropout: number;
+  private readonly asFloat32: boolean;
+  private readonly names: Record<string, string>;
+
+  constructor(
+    config: TransformerConfig,
+    options: { cross: boolean; depth: number | null; init: InitializerStream },
+  ) {
+    super();
+    const { dim, num_heads: heads } = config;
+    const { cross, depth, init } = options;
+    const qkNorm = cross ? config.qk_layer_norm_cross : config.qk_layer_norm;
+    this.dim = dim;
+    this.headDim = dim / heads;
+    this.kvRepeat = cross ? 1 : config.kv_repeat;
+    this.kvDim = dim / this.kvRepeat;
+    const packed = dim + 2 * this.kvDim;
+    const torch = usesTorchAttention(config);
+    // The original re-initialises out_proj only: the rest stays at PyTorch's defaults, with biases of zero.
+    const bound = torch ? Math.sqrt(6 / (packed + dim)) : 1 / Math.sqrt(dim);
+    this.inProjWeight = new Parameter([packed, dim], init.uniform(bound));
+    this.inProjBias = config.bias_attn ? new Parameter([packed], zeros) : null;
+    const { weight } = weightInit(config, init)(dim, depth);
+    this.outProj = new Linear(dim, dim, init, { bias: config.bias_attn, weight, biasInit: zeros });
+    this.qLayerNorm = qkNorm ? new LayerNorm(dim) : null;
+    this.kLayerNorm = qkNorm ? new LayerNorm(this.kvDim) : null;
+    this.rope = !cross && usesRope(config) ? ropeOf(config) : null;
+    this.dropout = config.attention_dropout ?? config.dropout;
+    this.asFloat32 = config.attention_as_float32;
+    this.names = torch
+      ? { inProjWeight: "mha.in_proj_weight", inProjBias: "mha.in_proj_bias", outProj: "mha.out_proj" }
+      : {};
+  }
+
+  protected override stateNames(): Record<string, string> {
+    return this.names;
+  }
+
+  /** What the `project…` methods use. */
+  get projectionParameters(): Parameter[] {
+    return this.inProjBias ? [this.inProjWeight, this.inProjBias] : [this.inProjWeight];
+  }
+
+  /** What all else uses. */
+  get attentionParameters(): Parameter[] {
+    return [this.qLayerNorm, this.kLayerNorm, this.outProj].flatMap((part) => part?.parameters() ?? []);
+  }
+
+  /** x [B, S, D] -> its queries, keys and values side by side [B, S, D + 2 Dkv], for self-attention. */
+  project(x: Tensor): Tensor {
+    return linear(x, this.inProjWeight.value, this.inProjBias?.value ?? null);
+  }
+
+  /** What `project` gives -> queries [B, H, S, Dh] and keys and values [B, Hkv, S, Dh], normalized and rotated. */
+  heads(packed: Tensor, rotations: Rotations | null): { queries: Tensor } & KeyValues {
+    const [q, kv] = tf.split(packed, [this.dim, 2 * this.kvDim], -1);
+    const queries = this.queries(q);
+    const { keys, values } = this.keyValues(kv);
+    if (rotations === null) return { queries, keys, values };
+    return { queries: rotate(queries, rotations.queries), keys: rotate(keys, rotations.keys), values };
+  }
+
+  /** x [B, S, D] -> what `queries` takes, for cross-attention. */
+  projectQueries(x: Tensor): Tensor {
+    return this.projection(x, 0, this.dim);
+  }
+
+  /** [B, S, D] -> [B, H, S, Dh] */
+  queries(projected: Tensor): Tensor {
+    return this.split(this.qLayerNorm ? this.qLayerNorm.forward(projected) : projected);
+  }
+
+  /** A source [B, L, D] -> what `keyValues` takes, for cross-attention. */
+  projectKeyValues(source: Tensor): Tensor {
+    return this.projection(source, this.dim, 2 * this.kvDim);
+  }
+
+  /** [B, L, 2 Dkv] -> [B, Hkv, L, Dh] each */
+  keyValues(projected: Tensor): KeyValues {
+    const [k, v] = tf.split(projected, 2, -1);
+    return { keys: this.split(this.kLayerNorm ? this.kLayerNorm.forward(k) : k), values: this.split(v) };
+  }
+
+  /** queries [B, H, S, Dh], keys and values [B, Hkv, L, Dh] -> [B, S, D] */
+  attend(queries: Tensor, { keys, values }: KeyValues, bias: Tensor | null): Tensor {
+    const { dropout, asFloat32 } = this;
+    return this.merge(
+      attention(queries, this.repeat(keys), this.repeat(values), bias, { dropout, asFloat32 }),
+    );
+  }
+
+  /** One step's queries [B, H, 1, Dh] to keys and values in two parts; bias [1, 1, 1, past + recent] -> [B, 1, D] */
+  attendStep(queries: Tensor, past: KeyValues, recent: KeyValues, bias: Tensor): Tensor {
+    const [batch, heads] = queries.shape as [number, number];
+    const groups = [batch, heads / this.kvRepeat, this.kvRepeat, this.headDim]; // the queries that share keys
+    const q = tf.mul(queries.reshape(groups), 1 / Math.sqrt(this.headDim));
+    const scores = [past, recent].map(
+      ({ keys }) => tf.matMul(q as never, keys as never, false, true) as Tensor,
+    );
+    const weights = tf.softmax(tf.add(tf.concat(scores, -1), bias));
+    const parts = tf.split(weights, [past.keys.shape[2]!, recent.keys.shape[2]!], -1);
+    const outputs = [past, recent].map(
+      ({ values }, i) => tf.matMul(parts[i] as never, values as never) as Tensor,
+    );
+    return this.merge(tf.add(outputs[0], outputs[1]).reshape([batch, heads, 1, this.headDim]));
+  }
+
+  /** x through rows `from` to `from + rows` of the packed projection. */
+  private projection(x: Tensor, from: number, rows: number): Tensor {
+    const weight = tf.slice(this.inProjWeight.value, [from, 0], [rows, this.dim]);
+    return linear(x, weight, this.inProjBias && tf.slice(this.inProjBias.value, [from], [rows]));
+  }
+
+  /** [B, L, N Dh] -> [B, N, L, Dh] */
+  private split(x: Tensor): Tensor {
+    const [batch, length, width] = x.shape as [number, number, number];
+    return tf.transpose(x.reshape([batch, length, width / this.headDim, this.headDim]), [0, 2, 1, 3]);
+  }
+
+  /** [B, Hkv, L, Dh] -> [B, H, L, Dh]: each head of keys or values for all queries that share it. */
+  private repeat(x: Tensor): Tensor {
+    if (this.kvRepeat === 1) return x;
+    const [batch, heads, length, headDim] = x.shape as [number, number, number, number];
+    const copies = Array.from({ length: this.kvRepeat }, () => x);
+    return tf.stack(copies, 2).reshape([batch, heads * this.kvRepeat, length, headDim]);
+  }
+
+  /** [B, H, S, Dh] -> [B, S, D], through the output projection. */
+  private merge(x: Tensor): Tensor {
+    const [batch, , length] = x.shape;
+    return this.outProj.forward(tf.transpose(x, [0, 2, 1, 3]).reshape([batch, length, this.dim]));
+  }
+}
+
+/** The table of rotations of a model's heads. */
+export function ropeOf(config: TransformerConfig): RotaryEmbedding {
+  return new RotaryEmbedding(config.dim / config.num_heads, {
+    maxPeriod: config.max_period ?? 10000,
+    xpos: config.xpos,
+    scale: config.positional_scale ?? 1,
+  });
+}
+
+/** [1, 1, S, S]: 0 where the key is not after the query (and not more than `pastContext` before it). */
+export function causalBias(steps: number, pastContext: number | null): Tensor {
+  const values = new Float32Array(steps * steps);
+  for (let q = 0; q < steps; q++) {
+    for (let k = 0; k < steps; k++) {
+      if (k > q || (pastContext !== null && q - k > pastContext)) values[q * steps + k] = maskedScore;
+    }
+  }
+  return tf.tensor4d(values, [1, 1, steps, steps]);
+}
+
+/** [1, 1, 1, past + block]: all of the past and the block up to the slot (int32 scalar), no older than `pastContext`. */
+export function streamingBias(past: number, block: number, slot: Tensor, pastContext: number | null): Tensor {
+  const ages = tf.sub(tf.add(slot.toFloat(), past), tf.range(0, past + block, 1, "float32")); // 0 is this step
+  let hidden = tf.less(ages, 0);
+  if (pastContext !== null) hidden = tf.logicalOr(hidden, tf.greater(ages, pastContext));
+  return tf.mul(hidden.toFloat(), maskedScore).reshape([1, 1, 1, past + block]);
+}
+
+/** Whether the original would use PyTorch's own attention module, whose weights have an `mha.` before their names. */
+function usesTorchAttention(config: TransformerConfig): boolean {
+  const needsCustom =
+    usesRope(config) || config.kv_repeat > 1 || config.qk_layer_norm || config.qk_layer_norm_cross;
+  return !config.custom && !config.memory_efficient && !needsCustom;
+}

@@ -1,0 +1,59 @@
+/**
+ * `npm run --silent verify -- FOLDER…`: our implementation against tensors of the original ones, in folders of the format
+ * of shared/golden.
+ *
+ * Prints a JSON line per check, {folder, check, error, tolerance, pass}; a failed one may have a `reason`. The exit code is
+ * 0 when all pass, 1 when one fails, 2 when a folder cannot be read.
+ */
+import { UserError } from "./errors.ts";
+import { printText } from "./log/print.ts";
+import { GoldenFolder } from "./verify/folder.ts";
+import { verifyFolder } from "./verify/kinds.ts";
+
+const usage = "Usage: npm run --silent verify -- FOLDER…";
+
+export async function main(argv: string[]): Promise<number> {
+  try {
+    return await verify(argv);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    process.stderr.write(`error: ${error.message}\n`);
+    return 2; // 1 says that a check failed
+  }
+}
+
+async function verify(argv: string[]): Promise<number> {
+  if (argv.includes("--help") || argv.includes("-h")) {
+    console.log(
+      `${usage}\nCompares with the golden tensors of each folder, and prints a JSON line per check.`,
+    );
+    return 0;
+  }
+  const option = argv.find((argument) => argument.startsWith("-"));
+  if (option !== undefined) throw new UserError(`verify does not know '${option}'. ${usage}`);
+  if (argv.length === 0) throw new UserError(`verify needs the folders to verify. ${usage}`);
+  const folders = argv.map((path) => ({ path, folder: new GoldenFolder(path) }));
+  let checks = 0;
+  let failures = 0;
+  for (const { path, folder } of folders) {
+    try {
+      for await (const check of verifyFolder(folder)) {
+        checks++;
+        if (!check.pass) failures++;
+        await printText(`${JSON.stringify({ folder: path, ...check })}\n`);
+        progress(`${folder.name}: ${check.check}`);
+      }
+    } finally {
+      folder.close();
+    }
+  }
+  progress("");
+  if (process.stderr.isTTY) process.stderr.write(`${checks - failures} of ${checks} checks pass\n`);
+  return failures === 0 ? 0 : 1;
+}
+
+/** One line on the terminal that the next one replaces, when the results go elsewhere. */
+function progress(text: string): void {
+  if (!process.stderr.isTTY || process.stdout.isTTY) return;
+  process.stderr.write(`\r\x1b[K${text.slice(0, 100)}`);
+}

@@ -1,0 +1,43 @@
+/** A MusicGen of a few thousand random weights on the embedded codec, for tests of what is around it. */
+import { writeSafetensors } from "../src/checkpoint/safetensors.ts";
+import { composeTrainConfig } from "../src/config/index.ts";
+import { asMusicGenConfig } from "../src/config/schema.ts";
+import { buildCompressionModel, buildLM, trainedDuration } from "../src/models/builders.ts";
+import { MusicGen } from "../src/models/musicgen.ts";
+
+/** One layer, trained on "segments" of one second: 25 frames. */
+const SMALL = [
+  "transformer_lm.dim=32",
+  "transformer_lm.num_layers=1",
+  "dataset.segment_duration=1",
+  "seed=7",
+];
+
+/** Texts and melodies as conditions, as musicgen-melody has them, with a table of words in the place of T5. */
+export const MELODY = [
+  "conditioner=chroma2music",
+  "conditioners.description.model=lut",
+  "+conditioners.description.lut={n_bins: 64, dim: 16, tokenizer: whitespace, pad_idx: 0}",
+];
+
+export async function tinyMusicGen(overrides: string[] = []): Promise<MusicGen> {
+  const cfg = asMusicGenConfig(composeTrainConfig([...SMALL, ...overrides]));
+  return new MusicGen(await buildLM(cfg), await buildCompressionModel(cfg), trainedDuration(cfg));
+}
+
+/** The same as a checkpoint. */
+export async function writeTinyCheckpoint(path: string, overrides: string[] = []): Promise<void> {
+  const config = composeTrainConfig([...SMALL, ...overrides]);
+  const lm = await buildLM(asMusicGenConfig(config));
+  const tensors = lm.namedParameters().map(([name, parameter]) => ({
+    name: `model.${name}`,
+    dtype: "F32" as const,
+    shape: parameter.shape,
+    data: () => parameter.read(),
+  }));
+  await writeSafetensors(path, tensors, {
+    format: "musicgen-tfjs",
+    "xp.cfg": config.toYaml({ resolve: false }),
+    "xp.sig": "0badcafe",
+  });
+}
