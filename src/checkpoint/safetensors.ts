@@ -60,6 +60,8 @@ export interface TensorSource {
   shape: readonly number[];
   /** The dtype's own array, its raw bytes, or Float32Array for F16, BF16 (round to nearest even) and F64. */
   data: () => TypedArray | Promise<TypedArray>;
+  /** Called instead of `data` when the tensor will not be written after all. */
+  release?: () => void;
 }
 
 /**
@@ -72,8 +74,7 @@ export async function writeSafetensors(
   metadata: Readonly<Record<string, string>> = {},
   { onProgress }: { onProgress?: (bytesDone: number, bytesTotal: number) => void } = {},
 ): Promise<void> {
-  // widest elements first: so every tensor is aligned for programs that map the file into memory
-  const ordered = [...sources].sort((a, b) => bytesOf(b.dtype) - bytesOf(a.dtype));
+  const ordered = inFileOrder(sources);
   const tensors = layOut(ordered);
   const checksums = { ...metadata, [CHECKSUM_KEY]: blankChecksum(tensors.length) };
   const header = formatHeader({ metadata: checksums, tensors });
@@ -98,6 +99,11 @@ export async function writeSafetensors(
     }
     file.overwrite(8, withChecksum(header, digests));
   });
+}
+
+/** Widest elements first: so every tensor is aligned for programs that map the file into memory. */
+export function inFileOrder(sources: readonly TensorSource[]): TensorSource[] {
+  return [...sources].sort((a, b) => bytesOf(b.dtype) - bytesOf(a.dtype));
 }
 
 function layOut(sources: readonly TensorSource[]): TensorEntry[] {

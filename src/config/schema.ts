@@ -160,6 +160,8 @@ const optim = object({
   lr: about("learning rate", float({ min: 0 })),
   optimizer: oneOf("adam", "adamw", "dadam"),
   max_norm: about("gradients are clipped to this norm; 0: not at all", nullable(float({ min: 0 }))),
+  accumulate: optional(about("batches whose gradients are averaged for one update", positive())),
+  skip_nonfinite: optional(about("leave out updates that are not finite, instead of ending the run", bool())),
   eager_sync: bool(),
   adam: object({
     betas: list(float({ min: 0, max: 1 })),
@@ -229,7 +231,7 @@ const generate = object({
 
 const musicgen = object(
   {
-    solver: about("what is trained", oneOf(...BUILT_SOLVERS)),
+    solver: about("what is trained", string()),
     device: about("cuda falls back to the CPU where there is none", oneOf("cuda", "cpu")),
     dtype: about("type of the weights", floatType()),
     autocast: about("compute in a shorter float type", bool()),
@@ -247,6 +249,7 @@ const musicgen = object(
         anything(),
       ),
     ),
+    plugins: optional(about("modules to load first, for solvers of one's own", list(string()))),
     seed: nullable(int()),
     show: about("print the model and stop", bool()),
     continue_from: about("start from the weights of another run or file", nullable(string())),
@@ -265,6 +268,7 @@ const musicgen = object(
       log_updates: about("log lines per stage", positive()),
       log_tensorboard: bool(),
       log_wandb: bool(),
+      log_mlflow: optional(bool()),
     }),
     tensorboard: object({
       with_media_logging: bool(),
@@ -272,6 +276,9 @@ const musicgen = object(
       sub_dir: nullable(string()),
     }),
     wandb: record(anything()),
+    mlflow: optional(
+      object({ tracking_uri: nullable(string()), experiment: string(), name: nullable(string()) }),
+    ),
     slurm: record(anything()),
     dora: object(
       { dir: string(), exclude: list(string()), use_rendezvous: bool(), git_save: bool() },
@@ -322,6 +329,9 @@ const musicgen = object(
     optim,
     schedule,
     checkpoint: object({
+      every_updates: optional(
+        about("updates between two checkpoints in the middle of an epoch", nullable(positive())),
+      ),
       save_last: about("write a checkpoint after every epoch", bool()),
       save_every: about("epochs between two checkpoints that are kept", nullable(count())),
       keep_last: about("how many of these to keep; null: all", nullable(count())),
@@ -359,8 +369,14 @@ export type MusicGenConfig = Infer<typeof musicgen>;
 /** Checks a config against the schema. Throws one UserError that lists what is wrong, where it was set and what would do. */
 export function asMusicGenConfig(config: ComposedConfig): MusicGenConfig {
   const values = config.toObject({ keepMissing: true });
-  if (UNBUILT_SOLVERS.includes(values.solver as string)) {
-    throw new UserError(`solver ${values.solver} is not built yet; built: ${BUILT_SOLVERS[0]}`);
+  const solver = values.solver as string;
+  const plugins = (values.plugins ?? []) as string[];
+  // a plugin may bring any solver; the registry knows once it is loaded
+  if (plugins.length === 0 && !(BUILT_SOLVERS as readonly string[]).includes(solver)) {
+    const state = UNBUILT_SOLVERS.includes(solver) ? "not built yet" : "unknown";
+    throw new UserError(
+      `solver ${solver} is ${state}; built: ${BUILT_SOLVERS[0]} (plugins=[FILE] loads solvers of your own)`,
+    );
   }
   const problems: Problem[] = [];
   musicgen.check(values, "", problems);

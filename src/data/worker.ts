@@ -1,6 +1,7 @@
 /** A data worker: reads the batches that the main thread asks for, one after the other. */
 import { setImmediate } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
+import type { WorkerStart } from "../worker_thread.ts";
 import type { AudioDataset, SegmentInfo } from "./audio_dataset.ts";
 import { readBatch } from "./batch.ts";
 import { type DatasetSpec, openDataset } from "./dataset_spec.ts";
@@ -35,7 +36,9 @@ async function run(): Promise<void> {
 
 async function perform({ task, indices, epoch }: Task): Promise<void> {
   try {
-    dataset ??= openDataset(workerData as DatasetSpec, (warning, path) => send({ warning, path }));
+    dataset ??= openDataset((workerData as WorkerStart<DatasetSpec>).data, (warning, path) =>
+      send({ warning, path }),
+    );
     const began = performance.now();
     const before = dataset.brokenReads;
     const batch = await readBatch(dataset, indices, epoch);

@@ -1,6 +1,7 @@
 /** Worker threads that read batches of one data set. They never keep the process alive unless someone waits for a batch. */
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { UserError } from "../errors.ts";
+import { startWorker } from "../worker_thread.ts";
 import type { SegmentInfo } from "./audio_dataset.ts";
 import type { Batch } from "./batch.ts";
 import type { DatasetSpec } from "./dataset_spec.ts";
@@ -76,12 +77,7 @@ export class WorkerPool<Info extends SegmentInfo> {
   }
 
   private start(spec: DatasetSpec): Worker {
-    // The start file brings TypeScript to the thread itself, however the main thread got it; flags that the main thread was
-    // started with (test runner, loaders) do not belong there.
-    const worker = new Worker(new URL("./worker_start.mjs", import.meta.url), {
-      workerData: spec,
-      execArgv: [],
-    });
+    const worker = startWorker(new URL("./worker.ts", import.meta.url), spec);
     worker.on("message", (reply: WorkerReply) => this.receive(reply));
     worker.on("error", (error) => this.fail(error as Error));
     worker.on("exit", (code) => {

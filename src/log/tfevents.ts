@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { BinaryWriter } from "@bufbuild/protobuf/wire";
 
 /**
- * Scalars of a run for TensorBoard. A run that goes on starts a new file with its whole history and removes the old ones, so
- * that no epoch appears twice.
+ * What a run tells TensorBoard. A run that goes on starts a new file with its whole history and removes the old ones, so that
+ * no epoch appears twice. Steps are epochs.
  */
-export class ScalarEvents {
+export class TensorBoardEvents {
   private readonly file: string;
 
   constructor(folder: string) {
@@ -18,19 +18,83 @@ export class ScalarEvents {
     writeFileSync(this.file, record(fileVersion()));
   }
 
-  /** Adds values at a step (an epoch), tagged `<group>/<name>`. */
-  add(group: string, values: Record<string, number>, step: number): void {
-    const records = Object.entries(values).map(([name, value]) =>
-      record(
-        event((writer) => {
-          writer.tag(2, 0).int64(step); // Event.step
-          writer.tag(5, 2).fork(); // Event.summary, Summary.value
-          writer.tag(1, 2).fork().tag(1, 2).string(`${group}/${name}`).tag(2, 5).float(value).join().join();
-        }),
-      ),
-    );
-    appendFileSync(this.file, Buffer.concat(records));
+  /** Values tagged `<group>/<name>`. */
+  scalars(group: string, values: Record<string, number>, step: number): void {
+    for (const [name, value] of Object.entries(values)) {
+      this.value(`${group}/${name}`, step, (writer) => writer.tag(2, 5).float(value));
+    }
   }
+
+  /** A WAV file. */
+  audio(
+    tag: string,
+    wav: Uint8Array,
+    { sampleRate, channels, frames }: { sampleRate: number; channels: number; frames: number },
+    step: number,
+  ): void {
+    this.value(tag, step, (writer) => {
+      writer.tag(6, 2).fork(); // Summary.Audio
+      writer.tag(1, 5).float(sampleRate).tag(2, 0).int64(channels).tag(3, 0).int64(frames);
+      writer.tag(4, 2).bytes(wav).tag(5, 2).string("audio/wav").join();
+    });
+  }
+
+  /** A PNG file of 8-bit RGB. */
+  image(tag: string, png: Uint8Array, step: number): void {
+    const { width, height } = pngSize(png);
+    this.value(tag, step, (writer) => {
+      writer.tag(4, 2).fork(); // Summary.Image
+      writer.tag(1, 0).int32(height).tag(2, 0).int32(width).tag(3, 0).int32(3).tag(4, 2).bytes(png).join();
+    });
+  }
+
+  /** A text, shown as Markdown. */
+  text(tag: string, text: string, step: number): void {
+    this.value(tag, step, (writer) => {
+      writer.tag(9, 2).fork().tag(1, 2).fork().tag(1, 2).string("text").join().join(); // metadata: the plugin
+      writer.tag(8, 2).fork().tag(1, 0).int32(7).tag(2, 2).fork().join(); // TensorProto: DT_STRING, a scalar
+      writer.tag(8, 2).bytes(new TextEncoder().encode(text)).join();
+    });
+  }
+
+  /** The run's settings, for the page of hyper-parameters. */
+  hyperParameters(values: Record<string, string | number | boolean | null>): void {
+    const content = new BinaryWriter(); // HParamsPluginData with a SessionStartInfo
+    content.tag(1, 0).int32(0).tag(3, 2).fork();
+    for (const [name, value] of Object.entries(values)) {
+      content.tag(1, 2).fork().tag(1, 2).string(name).tag(2, 2).fork();
+      if (typeof value === "number") content.tag(2, 1).double(value);
+      else if (typeof value === "boolean") content.tag(4, 0).bool(value);
+      else content.tag(3, 2).string(value ?? "null");
+      content.join().join();
+    }
+    content
+      .tag(5, 1)
+      .double(Date.now() / 1000)
+      .join();
+    this.value("_hparams_/session_start_info", 0, (writer) => {
+      writer.tag(9, 2).fork().tag(1, 2).fork().tag(1, 2).string("hparams");
+      writer.tag(2, 2).bytes(content.finish()).join().join();
+      writer.tag(8, 2).fork().tag(1, 0).int32(1).tag(2, 2).fork().join().tag(5, 5).float(0).join();
+    });
+  }
+
+  /** One event with one Summary.Value; `fill` writes what follows its tag. */
+  private value(tag: string, step: number, fill: (writer: BinaryWriter) => unknown): void {
+    const data = event((writer) => {
+      writer.tag(2, 0).int64(step); // Event.step
+      writer.tag(5, 2).fork().tag(1, 2).fork().tag(1, 2).string(tag); // Event.summary, Summary.value
+      fill(writer);
+      writer.join().join();
+    });
+    appendFileSync(this.file, record(data));
+  }
+}
+
+/** Width and height out of a PNG's first chunk. */
+function pngSize(png: Uint8Array): { width: number; height: number } {
+  const view = new DataView(png.buffer, png.byteOffset);
+  return { width: view.getUint32(16), height: view.getUint32(20) };
 }
 
 /** Writes a graph for TensorBoard's graph page into `folder`; returns the file. `graphDef`: a serialized GraphDef. */

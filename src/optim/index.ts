@@ -1,3 +1,11 @@
 export { ExponentialMovingAverage } from "./ema.ts";
-export { type AdamConfig, buildOptimizer, clipByGlobalNorm, type Optimizer } from "./optimizers.ts";
+export { GradientAccumulator } from "./gradient_accumulator.ts";
+export { LossScaler } from "./loss_scaler.ts";
+export {
+  type AdamConfig,
+  buildOptimizer,
+  clipByGlobalNorm,
+  globalNorm,
+  type Optimizer,
+} from "./optimizers.ts";
 export { buildSchedule, type Schedule, type ScheduleConfig } from "./schedules.ts";

@@ -242,9 +242,14 @@ class DAdaptAdam implements Optimizer {
  * 1e-6)) (torch.clip_grad_norm_). No or zero `maxNorm`: null, no clipping.
  */
 export function clipByGlobalNorm(gradients: (Tensor | null)[], maxNorm: number | null) {
-  const norm = tf.sqrt(total(withGradients(gradients).map(([, gradient]) => tf.mul(l2Loss(gradient), 2))));
+  const norm = globalNorm(gradients);
   const scale = maxNorm ? (tf.minimum(tf.div(maxNorm, tf.add(norm, 1e-6)), 1) as Tensor) : null;
-  return { norm: norm as Tensor, scale };
+  return { norm, scale };
+}
+
+/** The 2-norm of all gradients together. */
+export function globalNorm(gradients: (Tensor | null)[]): Tensor {
+  return tf.sqrt(total(withGradients(gradients).map(([, gradient]) => tf.mul(l2Loss(gradient), 2))));
 }
 
 /** The gradients that there are, with the indexes of their parameters. */

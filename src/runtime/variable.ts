@@ -76,6 +76,22 @@ export class Variable {
     return withBinding(realBinding, () => scoped(() => this.value.dataSync() as TypedArray));
   }
 
+  /**
+   * Holds the value of now without copying it: until it is taken or released, an update makes a copy instead of overwriting
+   * it.
+   */
+  snapshot(): { take(): TypedArray; release(): void } {
+    const held = withBinding(realBinding, () => tf.keep(this.value as never) as Tensor);
+    return {
+      take() {
+        const values = held.dataSync() as TypedArray;
+        held.dispose();
+        return values;
+      },
+      release: () => held.dispose(),
+    };
+  }
+
   /** Exchanges places with a variable of the same shape; no value is copied. */
   swap(other: Variable): void {
     const [mine, theirs] = [this.handle, other.handle];

@@ -43,12 +43,12 @@ export class BestState {
     }
   }
 
-  /** For a checkpoint; nothing when there is no best state yet. */
+  /** For a checkpoint, as copies that may be given away; nothing when there is no best state yet. */
   tensors(): TensorSource[] {
     return (this.values ?? []).map((values, index) => {
       const [name, { shape }] = this.parameters[index];
       const dtype = values instanceof Float32Array ? "F32" : "BF16";
-      return { name: prefix + name, dtype, shape, data: () => values };
+      return { name: prefix + name, dtype, shape, data: () => values.slice() };
     });
   }
 

@@ -5,15 +5,13 @@
 import { copyFileSync, linkSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { writeError } from "../checkpoint/atomic_file.ts";
-import {
-  openSafetensors,
-  type TensorSource,
-  type WeightsReader,
-  writeSafetensors,
-} from "../checkpoint/safetensors.ts";
+import { type BackgroundWrite, BackgroundWriter } from "../checkpoint/background_writer.ts";
+import { bytesOf } from "../checkpoint/dtypes.ts";
+import { openSafetensors, type TensorSource, type WeightsReader } from "../checkpoint/safetensors.ts";
 import { type ComposedConfig, configFromYaml } from "../config/index.ts";
 import { UserError } from "../errors.ts";
 import { CHECKPOINT_FILE, newestCheckpoint, numberedCheckpoints } from "../xp/folder.ts";
+import { availableMemory } from "./memory.ts";
 import type { Run } from "./run.ts";
 
 /** What a solver puts into a checkpoint and takes out of it. */
@@ -30,52 +28,136 @@ export interface CheckpointConfig {
   save_last: boolean;
   save_every: number | null;
   keep_last: number | null;
-  keep_every_states: unknown;
+  /** The states that numbered checkpoints hold (best_state, model, optimizer, ema, …); null or none: all. */
+  keep_every_states: string[] | null;
+  every_updates?: number | null;
+}
+
+/** A file that waits for its turn to be written, and what is to be done then. */
+interface Pending {
+  path: string;
+  content: CheckpointContent;
+  after: () => void;
 }
 
 export class Checkpoint {
   private readonly run: Run;
   private readonly config: CheckpointConfig;
   private readonly path: string;
+  private readonly writer = new BackgroundWriter();
+  private readonly queue: Pending[] = [];
+  private current: { write: BackgroundWrite; after: () => void } | null = null;
+  private hasWarned = false;
 
   constructor(run: Run, config: CheckpointConfig) {
-    if (config.keep_every_states !== null)
-      throw new UserError("checkpoint.keep_every_states is not built yet: leave it null");
     this.run = run;
     this.config = config;
     this.path = join(run.folder, CHECKPOINT_FILE);
   }
 
+  /** Whether the update that is number `updates` of its epoch is followed by a checkpoint. */
+  isDue(updates: number): boolean {
+    const every = this.config.every_updates ?? 0;
+    return every > 0 && updates % every === 0 && this.current === null;
+  }
+
   /** Replaces the checkpoint in one instant; when the disk refuses, the previous one is still there. */
   async write(content: CheckpointContent): Promise<void> {
-    await this.writeTo(this.path, content);
+    await this.begin(content);
+    await this.finish();
+  }
+
+  /** The same, in the background: the content is as it is now, however long the writing takes. See `advance`. */
+  async begin(content: CheckpointContent): Promise<void> {
+    await this.finish();
+    await this.enqueue({ path: this.path, content, after: () => {} });
   }
 
   /**
-   * After an epoch: the checkpoint, with `save_last`; and every `save_every` epochs one under a name of its own, of which the
-   * newest `keep_last` are kept.
+   * After an epoch, in the background: the checkpoint, with `save_last`; and every `save_every` epochs one under a name of
+   * its own, of which the newest `keep_last` are kept. `content` may be called twice.
    */
-  async writeEpoch(content: CheckpointContent, epoch: number): Promise<void> {
-    const { save_every: every, keep_last: keep, save_last: last } = this.config;
-    if (last) await this.write(content);
-    if (!every || epoch % every !== 0) return;
+  async beginEpoch(content: () => CheckpointContent, epoch: number): Promise<void> {
+    await this.finish();
+    const { save_every: every, save_last: last, keep_every_states: states } = this.config;
+    const numbered = every !== null && every > 0 && epoch % every === 0;
     const name = join(this.run.folder, `checkpoint_${epoch}.safetensors`);
-    if (last) linkOrCopy(this.path, name);
-    else await this.writeTo(name, content);
+    const isWhole = states === null || states.length === 0;
+    const linked = last && numbered && isWhole;
+    if (numbered && !linked) {
+      const kept = isWhole ? content() : onlyStates(content(), states);
+      await this.enqueue({ path: name, content: kept, after: () => this.prune() });
+    }
+    if (!last) return;
+    const link = () => {
+      linkOrCopy(this.path, name);
+      this.prune();
+    };
+    await this.enqueue({ path: this.path, content: content(), after: linked ? link : () => {} });
+  }
+
+  /** Goes on with what is being written, for about `milliseconds`. @throws UserError when the disk refused */
+  async advance(milliseconds: number): Promise<void> {
+    if (this.current?.write.isDone) {
+      const { write, after } = this.current;
+      this.current = null;
+      await write.done;
+      after();
+    }
+    this.startNext();
+    await this.current?.write.feed(milliseconds);
+  }
+
+  /** Waits until nothing is left to write. @throws UserError when the disk refused */
+  async finish(): Promise<void> {
+    while (this.current !== null || this.queue.length > 0) {
+      this.startNext();
+      const { write, after } = this.current!;
+      this.current = null;
+      await write.finish();
+      after();
+    }
+  }
+
+  close(): Promise<void> {
+    return this.writer.close();
+  }
+
+  private async enqueue(pending: Pending): Promise<void> {
+    this.queue.push(pending);
+    // Until they are written, tensors that training changes exist twice. Where there is no room, training waits.
+    const bytes = pending.content.tensors.reduce((sum, tensor) => sum + byteLength(tensor), 0);
+    if (bytes * 1.2 < availableMemory()) return this.startNext();
+    if (!this.hasWarned) this.run.log.info("checkpoints: training waits for them, to save memory");
+    this.hasWarned = true;
+    await this.finish();
+  }
+
+  private startNext(): void {
+    if (this.current !== null) return;
+    const pending = this.queue.shift();
+    if (!pending) return;
+    const { path, content, after } = pending;
+    this.current = { write: this.writer.begin(path, content.tensors, this.metadata(content)), after };
+  }
+
+  private prune(): void {
+    const { keep_last: keep } = this.config;
     if (!keep) return;
     for (const old of numberedCheckpoints(this.run.folder).slice(keep)) rmSync(old, { force: true });
   }
 
-  private async writeTo(path: string, { tensors, host }: CheckpointContent): Promise<void> {
-    await writeSafetensors(path, tensors, {
+  private metadata({ host }: CheckpointContent): Record<string, string> {
+    const { history } = (host.solver ?? {}) as { history?: unknown };
+    return {
       format: "musicgen-tfjs",
       "xp.cfg": this.run.configYaml,
       "xp.sig": this.run.signature,
       "xp.argv": JSON.stringify(this.run.argv),
       git_commit: this.run.gitCommit ?? "unknown",
-      history: JSON.stringify((host.solver as { history: unknown }).history),
-      state: JSON.stringify(host),
-    });
+      history: JSON.stringify(history ?? []),
+      ...(host.partial ? {} : { state: JSON.stringify(host) }),
+    };
   }
 
   /** The checkpoint of this run, or null. Throws a UserError when it is damaged. */
@@ -84,7 +166,11 @@ export class Checkpoint {
     if (!path) return null;
     const reader = openSafetensors(path);
     const { state } = reader.metadata;
-    if (state === undefined) throw new UserError(`${path} holds weights, but not the state of a run`);
+    if (state === undefined) {
+      throw new UserError(
+        `${path} holds weights, but not the state of a run: it can be generated from, or given to continue_from`,
+      );
+    }
     try {
       return { tensors: [], host: JSON.parse(state), reader, close: () => reader.close() };
     } catch (error) {
@@ -94,6 +180,18 @@ export class Checkpoint {
       );
     }
   }
+}
+
+/** `checkpoint.keep_every_states`: what is left of a checkpoint, to be loaded for its weights but not to be resumed. */
+function onlyStates(content: CheckpointContent, states: string[]): CheckpointContent {
+  const isKept = ({ name }: TensorSource) => states.some((state) => name.startsWith(`${state}.`));
+  for (const tensor of content.tensors) if (!isKept(tensor)) tensor.release?.();
+  const { solver } = content.host;
+  return { tensors: content.tensors.filter(isKept), host: { partial: true, solver } };
+}
+
+function byteLength({ dtype, shape }: TensorSource): number {
+  return bytesOf(dtype) * shape.reduce((a, b) => a * b, 1);
 }
 
 /** A checkpoint read for its weights: to generate from, or to start another run from. */

@@ -5,5 +5,6 @@ import { registerSolver } from "./registry.ts";
 registerSolver("musicgen", MusicGenSolver.build);
 registerSolver("lm", MusicGenSolver.build); // the name in old configs
 
+export { MusicGenSolver } from "./musicgen.ts";
 export { buildSolver, registerSolver } from "./registry.ts";
 export { Solver } from "./solver.ts";

@@ -8,7 +8,7 @@ import { buildLoaders, type DataConfig, type Split } from "../data/build_loaders
 import type { ConditioningAttributes, JointEmbedCondition, WavCondition } from "../data/conditioning.ts";
 import type { DataLoader } from "../data/loader.ts";
 import { type MusicInfo, musicConditions } from "../data/music_dataset.ts";
-import { DivergedError, UserError } from "../errors.ts";
+import { UserError } from "../errors.ts";
 import { averager } from "../log/averager.ts";
 import { Formatter } from "../log/formatter.ts";
 import { terminal } from "../log/live_line.ts";
@@ -28,14 +28,18 @@ import {
   buildOptimizer,
   buildSchedule,
   ExponentialMovingAverage,
+  LossScaler,
   type Optimizer,
   type Schedule,
 } from "../optim/index.ts";
-import { type AutocastType, scoped, type Tensor, tf, type Variable } from "../runtime/index.ts";
+import { type AutocastType, isGpu, scoped, type Tensor, tf, type Variable } from "../runtime/index.ts";
 import { BestState } from "./best_state.ts";
 import type { CheckpointContent } from "./checkpoint.ts";
+import { type Cost, costText, estimateCost, memoryAdvice, type Workload } from "./cost.ts";
+import { TrainingFailures } from "./failures.ts";
 import { generateSamples } from "./generate_stage.ts";
 import { LMStep } from "./lm_step.ts";
+import { availableMemory } from "./memory.ts";
 import { checkOptions } from "./musicgen_options.ts";
 import type { Run } from "./run.ts";
 import { Solver } from "./solver.ts";
@@ -60,6 +64,10 @@ export class MusicGenSolver extends Solver {
   private readonly cfgDropout: ClassifierFreeGuidanceDropout<WavCondition, JointEmbedCondition>;
   private readonly attributeDropout: AttributeDropout<WavCondition, JointEmbedCondition>;
   private readonly precision: AutocastType | null;
+  private readonly scaler: LossScaler | null;
+  private readonly failures: TrainingFailures;
+  /** What an update takes, as far as it can be known before; null when nothing is trained. */
+  private readonly cost: Cost | null = null;
   private readonly musicgen: MusicGen;
   private readonly step: LMStep;
   private readonly best: BestState;
@@ -72,7 +80,7 @@ export class MusicGenSolver extends Solver {
   /** Builds everything that the config describes; data first, because its errors are the most frequent. */
   static async build(cfg: MusicGenConfig, run: Run): Promise<MusicGenSolver> {
     const { log } = run;
-    checkOptions(cfg, (message) => log.warn(message));
+    checkOptions(cfg);
     const loaders = buildLoaders<MusicInfo>(
       cfg as unknown as DataConfig,
       ["train", "valid", "evaluate", "generate"],
@@ -116,25 +124,45 @@ export class MusicGenSolver extends Solver {
     this.precision = this.choosePrecision();
     const { lm, optimizer, ema, precision } = this;
     this.musicgen = new MusicGen(lm, this.codec, trainedDuration(cfg));
-    this.step = new LMStep({ lm, optimizer, ema, precision, maxNorm: optim.max_norm ?? null });
+    this.scaler = precision === "float16" ? new LossScaler() : null;
+    const skipNonfinite = optim.skip_nonfinite ?? false;
+    this.step = new LMStep({
+      lm,
+      optimizer,
+      ema,
+      precision,
+      maxNorm: optim.max_norm ?? null,
+      scaler: this.scaler,
+      skipNonfinite,
+    });
+    this.failures = new TrainingFailures(run, { skips: skipNonfinite || this.scaler !== null });
     this.best = new BestState(this.parameters, precision);
     this.log.info(
       `model: ${(this.lm.parameterCount() / 1e6).toFixed(2)} M parameters, ${trainable.length} tensors; ` +
         `codec: ${this.codec.numCodebooks} codebooks of ${this.codec.cardinality} at ${this.codec.frameRate} Hz`,
     );
     for (const notice of this.lm.conditionProvider.notices) this.log.warn(notice);
-    if (this.loaders.train) {
+    if (this.loaders.train && cfg.execute_only === null) {
       this.log.info(
         `training: ${optim.epochs} epochs of ${this.updatesPerEpoch} updates, ${this.loaders.train.options.batchSize} x ` +
-          `${cfg.dataset.segment_duration} s each; the time to go is known after the first epoch`,
+          `${cfg.dataset.segment_duration} s each`,
       );
+      this.cost = estimateCost(this.workload());
+      this.log.info(costText(this.cost, this.updatesPerEpoch));
+      const advice = this.cost.memory > availableMemory() ? memoryAdvice(this.cost) : null;
+      if (advice) this.log.warn(`this may be more memory than there is: ${advice}`);
     }
   }
 
   /** Updates of one train stage: what the config asks for, or fewer when the data set has no more. */
   private get updatesPerEpoch(): number {
-    const available = this.loaders.train?.length ?? 0;
+    const available = Math.floor((this.loaders.train?.length ?? 0) / this.accumulate);
     return Math.min(this.cfg.optim.updates_per_epoch ?? available, available);
+  }
+
+  /** Batches of one update. */
+  private get accumulate(): number {
+    return this.cfg.optim.accumulate ?? 1;
   }
 
   protected async trainEpoch(
@@ -144,14 +172,18 @@ export class MusicGenSolver extends Solver {
   ): Promise<void> {
     const loader = this.loaders.train!;
     const total = this.updatesPerEpoch - start;
-    const progress = this.progress("train", epoch, total, loader);
+    const progress = this.progress("train", epoch, total, loader, this.accumulate);
+    const batches = this.cfg.benchmark_no_load
+      ? repeated(loader.batches(epoch))
+      : loader.batches(epoch, start * this.accumulate);
     let average = averager();
     let index = start;
-    for await (const batch of progress.over(first(total, loader.batches(epoch, start)))) {
-      const metrics = this.updateWith(batch, await this.attributes(batch, true), index++);
-      if (!Number.isFinite(metrics.ce) || !Number.isFinite(metrics.grad_norm)) {
-        throw this.diverged(epoch, index, metrics);
-      }
+    for await (const group of progress.over(first(total, grouped(batches, this.accumulate)))) {
+      this.beat("batch");
+      const attributes = [];
+      for (const batch of group) attributes.push(await this.attributes(batch, true));
+      const metrics = this.updateWith(group, attributes, index++);
+      this.failures.check(metrics, { epoch, update: index, batches: group });
       if (progress.update(average(metrics))) average = averager();
       await onStep(metrics);
       await setImmediate(); // lets signals and the loader's messages in
@@ -167,36 +199,60 @@ export class MusicGenSolver extends Solver {
     return attributes;
   }
 
-  /** One update of the weights with a batch; `index` counts the epoch's updates. */
-  private updateWith(batch: Batch<MusicInfo>, attributes: ConditioningAttributes[], index: number): Metrics {
+  /** One update of the weights with some batches and what conditions each; `index` counts the epoch's updates. */
+  private updateWith(
+    batches: Batch<MusicInfo>[],
+    attributes: ConditioningAttributes[][],
+    index: number,
+  ): Metrics {
     const lr = this.schedule(this.updates);
-    const moves = this.optimizer.changes(lr);
     const averages =
       this.ema !== null &&
       (index + 1) % Math.min(this.cfg.optim.ema.updates ?? this.updatesPerEpoch, this.updatesPerEpoch) === 0;
     const metrics = scoped(() => {
-      const conditions = this.lm.conditionProvider.prepare(attributes, { training: true });
-      const input = { ...this.tokens(batch), conditions };
-      const hyper = Object.entries(this.optimizer.nextHyper(lr)).map(([name, value]) => [
-        name,
-        tf.scalar(value),
-      ]);
-      const emaWeight = averages ? tf.scalar(this.ema!.nextWeight()) : null;
-      const update = {
-        hyper: Object.fromEntries(hyper) as Record<string, Tensor>,
-        emaWeight,
-        dropoutKey: tf.tensor1d([this.cfg.seed ?? 0, this.updates], "int32"),
-        moves,
-      };
-      const result = this.step.train(input, update);
+      const inputs = batches.map((batch, i) => {
+        const conditions = this.lm.conditionProvider.prepare(attributes[i], { training: true });
+        const draw = this.updates * this.accumulate + i;
+        const dropoutKey = tf.tensor1d([this.cfg.seed ?? 0, draw], "int32") as Tensor;
+        return { ...this.tokens(batch), conditions, dropoutKey };
+      });
+      const result = this.withAdvice(() => this.step.train(inputs, lr, averages));
       if (this.cfg.jit_report && this.updates === 0) {
-        this.log.info(this.step.report(join(this.run.folder, "graphs"), input, update));
+        this.log.info(this.step.report(join(this.run.folder, "graphs"), inputs[0]));
       }
       return result;
     });
     this.updates++;
     this.bestIsNow = false;
     return { lr, ...metrics };
+  }
+
+  /** What the estimate of memory and time is made from. */
+  private workload(): Workload {
+    const { batchSize } = this.loaders.train!.options;
+    const state = [...this.optimizer.state(), ...(this.ema?.averages ?? [])];
+    return {
+      config: this.lm.config,
+      parameters: this.lm.parameterCount(),
+      stateValues: state.reduce((sum, [, { size }]) => sum + size, 0),
+      batchSize,
+      accumulate: this.accumulate,
+      steps: Math.ceil((this.cfg.dataset.segment_duration ?? 30) * this.codec.frameRate),
+      precision: this.precision,
+    };
+  }
+
+  /** Says what would fit when TensorFlow finds no memory. */
+  private withAdvice<T>(f: () => T): T {
+    try {
+      return f();
+    } catch (error) {
+      const { message } = error as Error;
+      if (!/OOM when allocating|RESOURCE_EXHAUSTED|ResourceExhausted|out of memory/i.test(message))
+        throw error;
+      const advice = this.cost ? memoryAdvice(this.cost) : "use a smaller dataset.batch_size";
+      throw new UserError(`not enough memory for an update: ${advice}`, { cause: error });
+    }
   }
 
   /**
@@ -246,7 +302,7 @@ export class MusicGenSolver extends Solver {
       check();
     }
     const { ce } = mean.mean();
-    if (!Number.isFinite(ce)) throw this.diverged(epoch, this.updatesPerEpoch, { ce, grad_norm: Number.NaN });
+    if (!Number.isFinite(ce)) throw this.failures.validation(ce, epoch);
     return mean.mean();
   }
 
@@ -315,6 +371,7 @@ export class MusicGenSolver extends Solver {
       updates: this.updates,
       optimizer: this.optimizer.counters,
       ema: this.ema && { count: this.ema.count },
+      scaler: this.scaler?.state ?? null,
       random: {
         cfg_dropout: this.cfgDropout.state(),
         attribute_dropout: this.attributeDropout.state(),
@@ -334,11 +391,13 @@ export class MusicGenSolver extends Solver {
       updates: number;
       optimizer: { updates: number };
       ema: { count: number } | null;
+      scaler?: { scale: number; sinceOverflow: number } | null;
       random: { cfg_dropout: number[]; attribute_dropout: number[]; conditioners: Record<string, number[]> };
     };
     this.updates = state.updates;
     Object.assign(this.optimizer.counters, state.optimizer);
     if (this.ema && state.ema) this.ema.count = state.ema.count;
+    if (this.scaler && state.scaler) this.scaler.state = state.scaler;
     this.cfgDropout.restore(state.random.cfg_dropout);
     this.attributeDropout.restore(state.random.attribute_dropout);
     this.lm.conditionProvider.restoreRandomStates(state.random.conditioners);
@@ -371,9 +430,9 @@ export class MusicGenSolver extends Solver {
 
   private choosePrecision(): AutocastType | null {
     if (!this.cfg.autocast) return null;
-    if (this.cfg.autocast_dtype === "float16") {
-      this.log.warn("autocast_dtype=float16: using bfloat16, which needs no loss scaling");
-    }
+    if (this.cfg.autocast_dtype === "bfloat16") return "bfloat16";
+    if (isGpu) return "float16";
+    this.log.warn("autocast_dtype=float16: using bfloat16 on the CPU, which has no fast float16");
     return "bfloat16";
   }
 
@@ -398,7 +457,7 @@ export class MusicGenSolver extends Solver {
     return batches;
   }
 
-  private progress(stage: string, epoch: number, total: number, loader: Loader): StageProgress {
+  private progress(stage: string, epoch: number, total: number, loader: Loader, batches = 1): StageProgress {
     const segment = this.cfg.dataset.segment_duration ?? 0;
     return new StageProgress(this.log, {
       stage,
@@ -406,7 +465,7 @@ export class MusicGenSolver extends Solver {
       total,
       updates: this.cfg.logging.log_updates,
       formatter: this.formatter,
-      audioSecondsPerIteration: loader.options.batchSize * segment,
+      audioSecondsPerIteration: batches * loader.options.batchSize * segment,
     });
   }
 
@@ -417,18 +476,31 @@ export class MusicGenSolver extends Solver {
       );
     }
   }
-
-  private diverged(epoch: number, update: number, metrics: Metrics): DivergedError {
-    const checkpoint = epoch > 1 ? ` The checkpoint in ${this.run.folder} is from before.` : "";
-    return new DivergedError(
-      `after update ${update} of epoch ${epoch} the loss is ${metrics.ce} and the gradient norm ${metrics.grad_norm}: the model ` +
-        `diverged.${checkpoint} Try a lower optim.lr, a longer warm-up or a smaller optim.max_norm.`,
-    );
-  }
 }
 
 function attributesOf(batch: Batch<MusicInfo>): ConditioningAttributes[] {
   return batch.infos.map((info, index) => musicConditions(info, itemWav(batch, index)));
+}
+
+/** The first batch, again and again: to time training without loading (`benchmark_no_load`). */
+async function* repeated<T>(batches: AsyncGenerator<T, void, void>): AsyncGenerator<T, void, void> {
+  const { value } = await batches.next();
+  await batches.return();
+  while (value !== undefined) yield value as T;
+}
+
+/** Batches in groups of `size`; what is left over at the end is dropped. */
+async function* grouped<T>(
+  batches: AsyncGenerator<T, void, void>,
+  size: number,
+): AsyncGenerator<T[], void, void> {
+  let group: T[] = [];
+  for await (const batch of batches) {
+    group.push(batch);
+    if (group.length < size) continue;
+    yield group;
+    group = [];
+  }
 }
 
 /** The first `count` batches; ends the source when it has them. */
@@ -444,6 +516,8 @@ async function* first<T>(
   }
 }
 
+/** The variable's value of now: updates that follow do not change it. */
 function source(name: string, variable: Variable): TensorSource {
-  return { name, dtype: "F32", shape: variable.shape, data: () => variable.read() };
+  const { take, release } = variable.snapshot();
+  return { name, dtype: "F32", shape: variable.shape, data: take, release };
 }

@@ -2,10 +2,10 @@
 import type { MusicGenConfig } from "../config/schema.ts";
 import { UserError } from "../errors.ts";
 
-/** Throws a UserError for options that are not built or make no sense; warns of those of stock configs that have no effect. */
-export function checkOptions(cfg: MusicGenConfig, warn: (message: string) => void): void {
+/** Throws a UserError for options that are not built or make no sense. */
+export function checkOptions(cfg: MusicGenConfig): void {
   refuseUnbuilt(cfg);
-  const { stage_samples: limit = "auto", deadlock, dataset, generate } = cfg;
+  const { stage_samples: limit = "auto", dataset, generate } = cfg;
   if (limit !== null && limit !== "auto" && !(Number.isInteger(limit) && (limit as number) > 0)) {
     throw new UserError(`stage_samples=${limit}: use auto, a number of samples, or null`);
   }
@@ -21,7 +21,6 @@ export function checkOptions(cfg: MusicGenConfig, warn: (message: string) => voi
       `generate.lm.prompt_duration=${prompt_duration} must be below the ${duration} s that are generated`,
     );
   }
-  if (deadlock.use) warn("deadlock.use=true has no effect: the detector is not built");
 }
 
 /** Options that the config has and this solver does not. */
@@ -30,10 +29,7 @@ function refuseUnbuilt(cfg: MusicGenConfig): void {
   const audio = generate.audio as Record<string, unknown>;
   const unbuilt: [boolean, string][] = [
     [cfg.cache.path !== null || cfg.cache.write, "cache (of tokens)"],
-    [cfg.logging.log_wandb, "logging.log_wandb=true"],
-    [cfg.tensorboard.with_media_logging, "tensorboard.with_media_logging=true"],
     [cfg.profiler.enabled, "profiler.enabled=true"],
-    [cfg.benchmark_no_load, "benchmark_no_load=true"],
     ...["fad", "kld", "text_consistency", "chroma_cosine"].map((metric): [boolean, string] => [
       (evaluate.metrics as Record<string, unknown>)[metric] === true,
       `evaluate.metrics.${metric}=true`,

@@ -5,14 +5,16 @@
 import { join } from "node:path";
 import type { MusicGenConfig } from "../config/schema.ts";
 import { DivergedError, UserError } from "../errors.ts";
+import { averager } from "../log/averager.ts";
 import type { Formatter } from "../log/formatter.ts";
 import type { Logger } from "../log/logger.ts";
 import { durationText, logSummary, summaryLine } from "../log/progress.ts";
-import { ScalarEvents } from "../log/tfevents.ts";
+import { Trackers } from "../log/trackers/build.ts";
 import { Checkpoint, type CheckpointContent } from "./checkpoint.ts";
 import { SignalWatch } from "./interruption.ts";
 import type { Run } from "./run.ts";
-import { type EpochMetrics, MeanMetrics, type Metrics } from "./stage_metrics.ts";
+import { type EpochMetrics, MeanMetrics, type MetricSums, type Metrics } from "./stage_metrics.ts";
+import { type ProgressName, Watchdog } from "./watchdog.ts";
 
 export type Stage = "train" | "valid" | "evaluate" | "generate";
 
@@ -20,7 +22,7 @@ export type Stage = "train" | "valid" | "evaluate" | "generate";
 interface Position {
   updates: number;
   seconds: number;
-  mean: { sums: Metrics; steps: number };
+  mean: MetricSums;
 }
 
 export abstract class Solver {
@@ -35,8 +37,8 @@ export abstract class Solver {
   private position: Position | null = null;
   private readonly checkpoint: Checkpoint;
   private readonly signals: SignalWatch;
-  /** TensorBoard's scalars, with `logging.log_tensorboard`. */
-  private events: ScalarEvents | null = null;
+  private watchdog: Watchdog | null = null;
+  protected trackers: Trackers | null = null;
 
   constructor(cfg: MusicGenConfig, run: Run) {
     this.cfg = cfg;
@@ -74,10 +76,19 @@ export abstract class Solver {
     return this.history.length + 1;
   }
 
+  /** A sign of progress for the hang detector: `name` has just been finished. */
+  protected beat(name: ProgressName): void {
+    this.watchdog?.beat(name);
+  }
+
   /** Trains until `optim.epochs`, from where the last run of this experiment stopped. */
   async train(): Promise<void> {
     await this.restore();
-    this.openTracker();
+    this.openTrackers();
+    const { use, timeout } = this.cfg.deadlock;
+    if (use) {
+      this.watchdog = new Watchdog({ seconds: timeout, file: join(this.run.folder, "deadlock.txt") });
+    }
     const { epochs } = this.cfg.optim;
     if (this.epoch > epochs) {
       this.log.info(`all ${epochs} epochs are done; samples and checkpoint are in ${this.run.folder}`);
@@ -95,8 +106,14 @@ export abstract class Solver {
           this.log.info(`${done}; about ${durationText(seconds * left)} to go`);
         }
       }
+      await this.checkpoint.finish();
+      await this.trackers?.finish("finished");
+    } catch (error) {
+      await this.trackers?.finish((error as Error).name === "Interrupted" ? "interrupted" : "failed");
+      throw error;
     } finally {
       this.signals.close();
+      await Promise.all([this.checkpoint.close(), this.watchdog?.close()]);
     }
   }
 
@@ -114,7 +131,10 @@ export abstract class Solver {
   }
 
   private async runEpoch(epoch: number): Promise<void> {
-    const check = () => this.signals.check();
+    const check = () => {
+      this.signals.check();
+      this.watchdog?.progress();
+    };
     if (!this.pending.train) await this.trainStage(epoch);
     try {
       await this.withAverage(async () => {
@@ -147,13 +167,19 @@ export abstract class Solver {
     const began = performance.now();
     let updates = from.updates;
     const seconds = () => from.seconds + (performance.now() - began) / 1000;
+    let last = performance.now();
+    const stepTime = averager(0.9);
     await this.trainEpoch(epoch, from.updates, async (metrics) => {
       mean.add(metrics);
       updates++;
+      this.position = { updates, seconds: seconds(), mean: mean.state() };
+      this.beat("step");
+      const { step } = stepTime({ step: performance.now() - last });
+      await this.saveInBackground(updates, step);
+      last = performance.now();
       try {
         this.signals.check();
       } catch (interrupted) {
-        this.position = { updates, seconds: seconds(), mean: mean.state() };
         await this.save();
         this.log.info(
           `checkpoint after update ${updates} of epoch ${epoch}: the same command goes on from here`,
@@ -165,14 +191,22 @@ export abstract class Solver {
     this.finishStage("train", { ...mean.mean(), duration: seconds() });
   }
 
-  /** Starts TensorBoard's file with the history so far. */
-  private openTracker(): void {
-    const { logging, tensorboard } = this.cfg;
-    if (!logging.log_tensorboard) return;
-    this.events = new ScalarEvents(join(this.run.folder, "tensorboard", tensorboard.sub_dir ?? ""));
-    for (const [index, epoch] of [...this.history, this.pending].entries()) {
-      for (const [stage, metrics] of Object.entries(epoch)) this.events.add(stage, metrics, index + 1);
+  /** Goes on writing a checkpoint within a twentieth of a step's time, and begins one when it is due. */
+  private async saveInBackground(updates: number, stepMilliseconds: number): Promise<void> {
+    try {
+      await this.checkpoint.advance(stepMilliseconds / 20);
+      if (this.checkpoint.isDue(updates)) await this.checkpoint.begin(this.content());
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      this.log.warn(`${error.message}\nTraining goes on; the checkpoint from before is still there.`);
     }
+  }
+
+  private openTrackers(): void {
+    const { folder, signature, log } = this.run;
+    const config = this.cfg as unknown as Record<string, unknown>;
+    const told = [...this.history, this.pending];
+    this.trackers = new Trackers(this.cfg as never, { folder, signature, log, config }, told);
   }
 
   private async stage(name: Stage, f: () => Promise<Metrics>): Promise<void> {
@@ -183,8 +217,9 @@ export abstract class Solver {
   }
 
   private finishStage(name: Stage, metrics: Metrics): void {
+    this.beat(name === "train" ? "step" : name);
     this.pending[name] = metrics;
-    this.events?.add(name, metrics, this.epoch);
+    this.trackers?.metrics(name, metrics, this.epoch);
     logSummary(this.log, name, this.epoch, metrics, this.formatter);
   }
 
@@ -203,7 +238,7 @@ export abstract class Solver {
   private async commit(): Promise<void> {
     this.history.push(this.pending);
     this.pending = {};
-    await this.checkpoint.writeEpoch(this.content(), this.history.length);
+    await this.checkpoint.beginEpoch(() => this.content(), this.history.length);
     this.run.writeHistory(this.history);
   }
 

@@ -4,25 +4,35 @@ export type Metrics = Record<string, number>;
 
 export type { EpochMetrics } from "../xp/folder.ts";
 
+/** Sums of metrics and how many values each has: not every step has every metric. */
+export interface MetricSums {
+  sums: Metrics;
+  counts: Metrics;
+}
+
 export class MeanMetrics {
   private sums: Metrics = {};
-  private steps = 0;
+  private counts: Metrics = {};
 
   add(metrics: Metrics): void {
-    this.steps++;
-    for (const [name, value] of Object.entries(metrics)) this.sums[name] = (this.sums[name] ?? 0) + value;
+    for (const [name, value] of Object.entries(metrics)) {
+      this.sums[name] = (this.sums[name] ?? 0) + value;
+      this.counts[name] = (this.counts[name] ?? 0) + 1;
+    }
   }
 
   mean(): Metrics {
-    return Object.fromEntries(Object.entries(this.sums).map(([name, sum]) => [name, sum / this.steps]));
+    return Object.fromEntries(
+      Object.entries(this.sums).map(([name, sum]) => [name, sum / this.counts[name]]),
+    );
   }
 
-  state(): { sums: Metrics; steps: number } {
-    return { sums: { ...this.sums }, steps: this.steps };
+  state(): MetricSums {
+    return { sums: { ...this.sums }, counts: { ...this.counts } };
   }
 
-  restore({ sums, steps }: { sums: Metrics; steps: number }): void {
+  restore({ sums, counts }: MetricSums): void {
     this.sums = { ...sums };
-    this.steps = steps;
+    this.counts = { ...counts };
   }
 }

@@ -15,6 +15,7 @@ import { loadEnvironment } from "../xp/environment.ts";
 import { openExperiment, resolveDoraDir } from "../xp/folder.ts";
 import { recordRun } from "../xp/provenance.ts";
 import { trainSignature } from "../xp/signature.ts";
+import { loadPlugins } from "./plugins.ts";
 
 /** Exit code after a signal: the run is incomplete, and a scheduler should start it again. */
 const interruptedCode = { SIGINT: 130, SIGTERM: 143, SIGUSR1: 138 } as Record<string, number>;
@@ -41,12 +42,13 @@ export async function trainExperiment(
     await makeExampleData(cfg, log);
     configureRuntime({ device: cfg.device as "cpu" | "cuda", jit: cfg.jit ?? "auto" });
     // TensorFlow is loaded by these imports, after its options are known.
-    const [{ isGpu }, { buildSolver }] = await Promise.all([
+    const [{ isGpu }, solvers] = await Promise.all([
       import("../runtime/index.ts"),
       import("../solvers/index.ts"),
     ]);
+    await loadPlugins(cfg.plugins ?? [], solvers);
     if (cfg.device === "cuda" && !isGpu) log.info("no GPU found: training on the CPU");
-    const solver = await buildSolver(cfg, {
+    const solver = await solvers.buildSolver(cfg, {
       signature: signature.sig,
       argv: signature.argv,
       folder: experiment.dir,

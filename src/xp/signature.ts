@@ -46,7 +46,7 @@ export interface Signature {
 export interface SignatureOptions extends Omit<ComposeOptions, "configDir" | "overrides"> {
   /** Instead of the tree's own `dora.exclude`. */
   exclude?: string[];
-  /** The keys of this config, merged underneath, are about how a run is executed: they never enter the signature. */
+  /** The keys of this config, merged underneath, are about how a run is executed and never enter the signature. */
   base?: string;
 }
 
@@ -77,7 +77,7 @@ export function signature(argv: string[], configDir: string, options: SignatureO
   const compose = (args: string[]) =>
     composeFrom(repository, composeOptions, args.map(parseOverride)).root as MappingNode;
 
-  const ownKeys = options.base === undefined ? [] : topLevelKeys(repository.load(options.base)?.config);
+  const ownKeys = options.base === undefined ? [] : ownExecutionKeys(repository.load(options.base)?.config);
   const patterns = [
     ...(options.exclude ?? treeExclude(compose([]))),
     ...["dora.*", "slurm.*"],
@@ -147,8 +147,18 @@ export function experimentName(delta: DeltaEntry[]): string {
     .join(" ");
 }
 
-function topLevelKeys(config: ConfigNode | undefined): string[] {
-  return config instanceof MappingNode ? config.keys().map(keyText) : [];
+/** Sections whose keys say what a run computes, ours included: changing one is another experiment. */
+const COMPUTED_SECTIONS = ["optim", "transformer_lm"];
+
+/** The keys of a config of ours that are about how a run is executed: all that it names outside of those sections. */
+function ownExecutionKeys(config: ConfigNode | undefined, path = ""): string[] {
+  if (!(config instanceof MappingNode)) return [path];
+  return config.keys().flatMap((key) => {
+    const name = path + keyText(key);
+    if (COMPUTED_SECTIONS.includes(name)) return [];
+    const value = config.get(key);
+    return value instanceof MappingNode ? ownExecutionKeys(value, `${name}.`) : [name];
+  });
 }
 
 function treeExclude(base: MappingNode): string[] {

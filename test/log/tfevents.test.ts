@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { crc32c, ScalarEvents, writeGraphEvents } from "../../src/log/tfevents.ts";
+import { crc32c, TensorBoardEvents, writeGraphEvents } from "../../src/log/tfevents.ts";
 
 test("CRC-32C has the check value of its definition", () => {
   assert.equal(crc32c(Buffer.from("123456789")), 0xe3069283);
@@ -28,9 +28,9 @@ test("a graph's event file holds two records whose lengths lead to its end, and 
 
 test("scalars are tagged by group and name; a run that goes on replaces the earlier file", () => {
   const folder = mkdtempSync(join(tmpdir(), "events-"));
-  new ScalarEvents(folder).add("train", { ce: 1 }, 1);
-  const events = new ScalarEvents(folder);
-  events.add("valid", { ce: 1.5, ppl: 4.48 }, 2);
+  new TensorBoardEvents(folder).scalars("train", { ce: 1 }, 1);
+  const events = new TensorBoardEvents(folder);
+  events.scalars("valid", { ce: 1.5, ppl: 4.48 }, 2);
   const [file, ...others] = readdirSync(folder);
   assert.deepEqual(others, []);
   const bytes = readFileSync(join(folder, file));

@@ -1,106 +1,13 @@
 /** Whole runs, as a user starts them: training, resuming, interrupting, generating, and what bad input leads to. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { before, test } from "node:test";
 import { openSafetensors } from "../../src/checkpoint/safetensors.ts";
 import { audioInfo } from "../../src/data/audio/read.ts";
-import { writeWav } from "../../src/data/audio/write_wav.ts";
-import { describeClip } from "../../src/data/example/description.ts";
-import { exampleSpecs } from "../../src/data/example/specs.ts";
-import { synthesizeClip } from "../../src/data/example/synthesize.ts";
+import { experiment, folder, makeData, run, small } from "./whole_runs.ts";
 
-const launcher = fileURLToPath(new URL("../../scripts/launch.mjs", import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), "musicgen-run-"));
-const data = join(folder, "data");
-
-/** A model of a few thousand weights, two epochs of six updates. */
-const small = [
-  "transformer_lm.dim=32",
-  "transformer_lm.num_layers=1",
-  "transformer_lm.dropout=0.1",
-  "dataset.batch_size=2",
-  "dataset.segment_duration=1",
-  "dataset.num_workers=0",
-  "dataset.valid.num_samples=4",
-  "dataset.generate.num_samples=1",
-  "optim.epochs=2",
-  "optim.updates_per_epoch=6",
-  "optim.ema.updates=2",
-  "optim.lr=1e-2",
-  "schedule.cosine.warmup=2",
-  ...["train", "valid", "evaluate", "generate"].map((split) => `datasource.${split}=${data}`),
-];
-
-interface Result {
-  code: number | null;
-  output: string;
-}
-
-/** Runs a command of the program with its own experiments folder; `onOutput` sees all output so far. */
-function run(
-  outputs: string,
-  command: string,
-  args: string[],
-  {
-    onOutput,
-    shell,
-  }: { onOutput?: (output: string, kill: (signal: NodeJS.Signals) => void) => void; shell?: string } = {},
-): Promise<Result> {
-  const env = { ...process.env, AUDIOCRAFT_DORA_DIR: join(folder, outputs), NO_COLOR: "1" };
-  const argv = [launcher, command, ...args];
-  const child = shell
-    ? spawn("bash", ["-c", `${shell}; exec "$0" "$@"`, process.execPath, ...argv], { env })
-    : spawn(process.execPath, argv, { env });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on("data", (chunk) => {
-      output += chunk;
-      onOutput?.(output, (signal) => child.kill(signal));
-    });
-  }
-  return new Promise((resolve) => child.on("close", (code) => resolve({ code, output })));
-}
-
-function experiment(outputs: string): string {
-  const xps = join(folder, outputs, "xps");
-  return join(xps, readdirSync(xps)[0]);
-}
-
-before(() => {
-  mkdirSync(data);
-  const rows = exampleSpecs()
-    .filter((_, index) => index % 60 === 0)
-    .map((spec) => {
-      const clip = synthesizeClip({ ...spec, sampleRate: 16000, channels: 1 });
-      const path = join(data, `${spec.id}.wav`);
-      writeWav(path, clip);
-      writeFileSync(path.replace(".wav", ".json"), JSON.stringify(describeClip(spec)));
-      const duration = clip.samples[0].length / clip.sampleRate;
-      return JSON.stringify({
-        path,
-        duration,
-        sample_rate: 16000,
-        amplitude: null,
-        weight: null,
-        info_path: null,
-      });
-    });
-  writeFileSync(join(data, "data.jsonl"), `${rows.join("\n")}\n`);
-});
-
-after(() => rmSync(folder, { recursive: true, force: true }));
+before(makeData);
 
 test("a run lowers the loss, and leaves checkpoint, history, log and samples; run again it says that all is done", async () => {
   const first = await run("whole", "train", small);
@@ -223,6 +130,56 @@ test("numbered checkpoints: the newest keep_last stay, also without a last one, 
   assert.deepEqual(checkpoints, ["checkpoint_2.safetensors"]);
   const again = await run("numbered", "train", args);
   assert.match(again.output, /all 2 epochs are done/);
+});
+
+test("checkpoint.keep_every_states leaves only those in numbered checkpoints, which can be started from but not resumed", async () => {
+  const args = [
+    ...small,
+    "checkpoint.save_every=1",
+    "checkpoint.keep_every_states=[best_state]",
+    "label=kept",
+  ];
+  const trained = await run("kept", "train", args);
+  assert.equal(trained.code, 0, trained.output);
+  const numbered = join(experiment("kept"), "checkpoint_1.safetensors");
+  const { names, metadata } = openSafetensors(numbered);
+  assert.ok(names.length > 0 && names.every((name) => name.startsWith("best_state.")));
+  assert.equal(metadata.state, undefined);
+  const started = await run("started", "train", [...small, `continue_from=${numbered}`]);
+  assert.equal(started.code, 0, started.output);
+  assert.match(started.output, /starting from the weights of .*checkpoint_1\.safetensors/);
+});
+
+test("a solver of one's own comes from files outside of the project: a plugin, and a config that names it", async () => {
+  const mine = join(folder, "mine");
+  mkdirSync(join(mine, "solver"), { recursive: true });
+  const plugin = join(mine, "my_solver.mts");
+  writeFileSync(
+    plugin,
+    `export function register({ registerSolver, MusicGenSolver }) {
+       registerSolver("mine", async (cfg, run) => {
+         run.log.info("this is my solver");
+         return MusicGenSolver.build(cfg, run);
+       });
+     }`,
+  );
+  writeFileSync(
+    join(mine, "solver", "mine.yaml"),
+    readFileSync(new URL("../../config/solver/musicgen/tiny.yaml", import.meta.url), "utf8").replace(
+      "\nautocast:",
+      `\nsolver: mine\nplugins: ["${plugin}"]\nautocast:`,
+    ),
+  );
+  const args = ["--config-dir", mine, "solver=mine", ...small, "optim.epochs=1", "optim.updates_per_epoch=2"];
+  const { code, output } = await run("plugin", "train", args);
+  assert.equal(code, 0, output);
+  assert.match(output, /this is my solver/);
+});
+
+test("benchmark_no_load trains on the first batch again and again", async () => {
+  const args = [...small, "optim.epochs=1", "optim.updates_per_epoch=4", "benchmark_no_load=true"];
+  const { code, output } = await run("benchmark", "train", args);
+  assert.equal(code, 0, output);
 });
 
 for (const [what, args, expected] of [
