@@ -22,6 +22,9 @@ export async function run(name, argv) {
   }
 }
 
+/** Files in src/ that are no commands. */
+const NO_COMMANDS = new Set(["errors.ts", "index.ts", "worker_thread.ts"]);
+
 /** Set-up, unless the stamp of an earlier one still holds. */
 async function ensureSetup() {
   const { isSetUp } = await import("../setup/stamp.mjs");
@@ -46,10 +49,11 @@ async function runSource(entry, argv) {
 
 function commandFile(name) {
   const file = join(root, "src", `${name}.ts`);
-  if (name && /^[a-z][a-z0-9-]*$/.test(name) && existsSync(file)) return file;
+  if (name && /^[a-z][a-z0-9-]*$/.test(name) && existsSync(file) && !NO_COMMANDS.has(`${name}.ts`))
+    return file;
   const known = existsSync(join(root, "src")) ? readdirSync(join(root, "src")) : [];
   const commands = known
-    .filter((file) => file.endsWith(".ts") && file !== "errors.ts")
+    .filter((file) => file.endsWith(".ts") && !NO_COMMANDS.has(file))
     .map((file) => file.slice(0, -3));
   const error = new Error(
     `there is no command '${name ?? ""}'. Commands: ${[...commands, "setup", "test"].sort().join(", ")}.`,
