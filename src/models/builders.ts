@@ -52,11 +52,7 @@ export function trainedDuration(cfg: MusicGenConfig): number {
 
 /** Options of `transformer_lm` that exist in the config but not yet in the model. */
 function refuseUnbuilt(cfg: MusicGenConfig): void {
-  const options = cfg.transformer_lm;
   const unbuilt: [boolean, string][] = [
-    [options.emb_lr !== null, `transformer_lm.emb_lr=${options.emb_lr}`],
-    [options.lr != null, `transformer_lm.lr=${options.lr}`],
-    [options.weight_decay != null, `transformer_lm.weight_decay=${options.weight_decay}`],
     [cfg.dtype !== "float32", `dtype=${cfg.dtype} (weights are float32; autocast computes in 16 bits)`],
     [cfg.fsdp.use, "fsdp.use=true"],
   ];

@@ -5,6 +5,7 @@ export {
   type AdamConfig,
   buildOptimizer,
   clipByGlobalNorm,
+  type Groups,
   globalNorm,
   type Optimizer,
 } from "./optimizers.ts";

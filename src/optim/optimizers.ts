@@ -26,11 +26,19 @@ export interface AdamConfig {
   d0?: number;
 }
 
+/** Parameters with settings of their own, in the manner of PyTorch's parameter groups. */
+export interface Groups {
+  /** The group of each parameter. */
+  of: number[];
+  /** The weight decay of each group. */
+  weightDecays: number[];
+}
+
 export interface Optimizer {
-  /** Numbers that the next update needs, by name. Counts the update. */
-  nextHyper(lr: number): Record<string, number>;
+  /** Numbers that the next update needs, by name; one rate for all groups, or one each. Counts the update. */
+  nextHyper(lr: number | number[]): Record<string, number>;
   /** Whether an update at this rate changes anything (D-Adaptation skips updates at rate 0). */
-  changes(lr: number): boolean;
+  changes(lr: number | number[]): boolean;
   /** Updates the parameters; gradients in their order, null where there is none, each to be multiplied by `scale`. */
   apply(gradients: (Tensor | null)[], scale: Tensor | null, hyper: Record<string, Tensor>): void;
   /** Metrics of its own: their names, and inside the step their values. */
@@ -42,15 +50,16 @@ export interface Optimizer {
   counters: { updates: number };
 }
 
-/** `optim.optimizer`: adamw, adam or dadam, over parameters with their names. */
+/** `optim.optimizer`: adamw, adam or dadam, over parameters with their names; without `groups`, all in one. */
 export function buildOptimizer(
   name: string,
   parameters: [string, Variable][],
   config: AdamConfig,
+  groups: Groups = { of: parameters.map(() => 0), weightDecays: [config.weight_decay] },
 ): Optimizer {
-  if (name === "adamw") return new Adam(parameters, config, true);
-  if (name === "adam") return new Adam(parameters, config, false);
-  if (name === "dadam") return new DAdaptAdam(parameters, config);
+  if (name === "adamw") return new Adam(parameters, config, groups, true);
+  if (name === "adam") return new Adam(parameters, config, groups, false);
+  if (name === "dadam") return new DAdaptAdam(parameters, config, groups);
   throw new UserError(`optim.optimizer=${name} is unknown; use adamw, adam or dadam`);
 }
 
@@ -60,13 +69,15 @@ class Adam implements Optimizer {
   readonly counters = { updates: 0 };
   private readonly parameters: [string, Variable][];
   private readonly config: AdamConfig;
+  private readonly groups: Groups;
   private readonly decoupled: boolean;
   private readonly expAvg: Variable[];
   private readonly expAvgSq: Variable[];
 
-  constructor(parameters: [string, Variable][], config: AdamConfig, decoupled: boolean) {
+  constructor(parameters: [string, Variable][], config: AdamConfig, groups: Groups, decoupled: boolean) {
     this.parameters = parameters;
     this.config = config;
+    this.groups = groups;
     this.decoupled = decoupled;
     this.expAvg = parameters.map(([, parameter]) => zerosVariable(parameter.shape));
     this.expAvgSq = parameters.map(([, parameter]) => zerosVariable(parameter.shape));
@@ -80,28 +91,33 @@ class Adam implements Optimizer {
    * Both bias corrections move into the rate and epsilon: m / (sqrt(v) + eps') * rate'. So does the rounding of 1 - beta,
    * which the kernel computes in float32 (1 - 0.999 is off by 1.3e-5 there): its m and v are ours times a constant.
    */
-  nextHyper(lr: number): Record<string, number> {
+  nextHyper(lr: number | number[]): Record<string, number> {
     const step = ++this.counters.updates;
     const [beta1, beta2] = this.config.betas;
     const [rounding1, rounding2] = [beta1, beta2].map((beta) => (1 - Math.fround(beta)) / (1 - beta));
     const correction2 = Math.sqrt((1 - beta2 ** step) * rounding2);
-    return {
-      rate: (lr * correction2) / ((1 - beta1 ** step) * rounding1),
-      epsilon: this.config.eps * correction2,
-      decay: lr * this.config.weight_decay,
-    };
+    const hyper: Record<string, number> = { epsilon: this.config.eps * correction2 };
+    for (const [group, decay] of this.groups.weightDecays.entries()) {
+      const rate = Array.isArray(lr) ? lr[group] : lr;
+      hyper[`rate.${group}`] = (rate * correction2) / ((1 - beta1 ** step) * rounding1);
+      hyper[`decay.${group}`] = rate * decay;
+    }
+    return hyper;
   }
 
   apply(gradients: (Tensor | null)[], scale: Tensor | null, hyper: Record<string, Tensor>): void {
-    const { rate, epsilon, decay } = hyper;
+    const { epsilon } = hyper;
     const [beta1, beta2] = this.config.betas.map((beta) => tf.scalar(beta));
     const zero = tf.scalar(0);
     inTurn(withGradients(gradients), ([index, unscaled]) => {
       const [, parameter] = this.parameters[index];
+      const group = this.groups.of[index];
+      const rate = hyper[`rate.${group}`];
+      const weightDecay = this.groups.weightDecays[group];
       let gradient = scaled(unscaled, scale);
-      if (this.config.weight_decay !== 0) {
-        if (this.decoupled) subtract(parameter, tf.mul(parameter.value, decay));
-        else gradient = tf.add(gradient, tf.mul(parameter.value, this.config.weight_decay));
+      if (weightDecay !== 0) {
+        if (this.decoupled) subtract(parameter, tf.mul(parameter.value, hyper[`decay.${group}`]));
+        else gradient = tf.add(gradient, tf.mul(parameter.value, weightDecay));
       }
       runUpdate(
         "ResourceApplyAdam",
@@ -143,15 +159,17 @@ class DAdaptAdam implements Optimizer {
   readonly counters = { updates: 0 };
   private readonly parameters: [string, Variable][];
   private readonly config: AdamConfig;
+  private readonly groups: Groups;
   private readonly s: Variable[];
   private readonly expAvg: Variable[];
   private readonly expAvgSq: Variable[];
   private readonly d: Variable;
   private readonly gsqWeighted: Variable;
 
-  constructor(parameters: [string, Variable][], config: AdamConfig) {
+  constructor(parameters: [string, Variable][], config: AdamConfig, groups: Groups) {
     this.parameters = parameters;
     this.config = config;
+    this.groups = groups;
     const zeros = () => parameters.map(([, parameter]) => zerosVariable(parameter.shape));
     this.s = zeros();
     this.expAvg = zeros();
@@ -160,17 +178,19 @@ class DAdaptAdam implements Optimizer {
     this.gsqWeighted = zerosVariable([]);
   }
 
-  changes(lr: number): boolean {
-    return lr > 0;
+  changes(lr: number | number[]): boolean {
+    return commonRate(lr) > 0;
   }
 
-  nextHyper(lr: number): Record<string, number> {
-    if (lr > 0) this.counters.updates++;
-    return { lr };
+  nextHyper(lr: number | number[]): Record<string, number> {
+    const rate = commonRate(lr);
+    if (rate > 0) this.counters.updates++;
+    return { lr: rate };
   }
 
   apply(gradients: (Tensor | null)[], scale: Tensor | null, { lr }: Record<string, Tensor>): void {
-    const { betas, eps, weight_decay: decay, decouple = true, growth_rate: growth } = this.config;
+    const { betas, eps, decouple = true, growth_rate: growth } = this.config;
+    const decayOf = (index: number) => this.groups.weightDecays[this.groups.of[index]];
     const [beta1, beta2] = betas;
     const d = this.d.value;
     const rate = tf.mul(d, lr);
@@ -179,6 +199,7 @@ class DAdaptAdam implements Optimizer {
     const sk1: Tensor[] = [];
     inTurn(withGradients(gradients), ([index, unscaled]) => {
       const plain = scaled(unscaled, scale);
+      const decay = decayOf(index);
       const coupled = !decouple && decay !== 0;
       const gradient = coupled ? tf.add(plain, tf.mul(this.parameters[index][1].value, decay)) : plain;
       const expAvg = tf.add(
@@ -215,7 +236,7 @@ class DAdaptAdam implements Optimizer {
     inTurn(withGradients(gradients), ([index]) => {
       const [, parameter] = this.parameters[index];
       const direction = tf.div(this.expAvg[index].value, tf.add(tf.sqrt(this.expAvgSq[index].value), eps));
-      const shrink = tf.mul(parameter.value, tf.mul(rate, decouple ? decay : 0));
+      const shrink = tf.mul(parameter.value, tf.mul(rate, decouple ? decayOf(index) : 0));
       subtract(parameter, tf.mul(tf.add(shrink, direction), step));
     });
   }
@@ -235,6 +256,17 @@ class DAdaptAdam implements Optimizer {
       ]),
     ];
   }
+}
+
+/** The one rate that D-Adaptation multiplies its estimate by. @throws UserError when groups differ */
+function commonRate(lr: number | number[]): number {
+  if (!Array.isArray(lr)) return lr;
+  if (lr.some((rate) => rate !== lr[0])) {
+    throw new UserError(
+      "optim.optimizer=dadam finds the rate itself and needs the same factor everywhere: leave transformer_lm.lr and emb_lr null",
+    );
+  }
+  return lr[0];
 }
 
 /**

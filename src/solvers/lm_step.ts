@@ -93,10 +93,10 @@ export class LMStep {
   }
 
   /**
-   * Updates the weights with the mean gradient of `batches` at rate `lr`, and with `averages` the average of the weights.
+   * Updates the weights with the mean gradient of `batches` at rate `lr` (or one for each of the optimizer's groups), and with `averages` the average of the weights.
    * Returns the metrics from before the update: without grad_norm and with skipped = 1 when it was left out.
    */
-  train(batches: TrainInput[], lr: number, averages: boolean): Metrics {
+  train(batches: TrainInput[], lr: number | number[], averages: boolean): Metrics {
     const { scaler, skipNonfinite } = this.parts;
     if (batches.length > 1 || scaler || skipNonfinite) return this.trainInParts(batches, lr, averages);
     this.lastUpdate = this.nextUpdate(lr, averages);
@@ -131,7 +131,7 @@ export class LMStep {
   }
 
   /** Gradients of every batch, then a look at their norm, then the update. */
-  private trainInParts(batches: TrainInput[], lr: number, averages: boolean): Metrics {
+  private trainInParts(batches: TrainInput[], lr: number | number[], averages: boolean): Metrics {
     const { scaler, ema, maxNorm, optimizer } = this.parts;
     const scale = scaler?.state.scale ?? 1;
     const factor = tf.scalar(scale / batches.length);
@@ -154,7 +154,7 @@ export class LMStep {
     return { ...own, ...lossMetrics(mean[0], mean.subarray(1)) };
   }
 
-  private nextUpdate(lr: number, averages: boolean): UpdateInput {
+  private nextUpdate(lr: number | number[], averages: boolean): UpdateInput {
     const { optimizer, ema } = this.parts;
     const moves = optimizer.changes(lr);
     return {

@@ -13,6 +13,7 @@ import { averager } from "../log/averager.ts";
 import { Formatter } from "../log/formatter.ts";
 import { terminal } from "../log/live_line.ts";
 import { StageProgress } from "../log/progress.ts";
+import { buildMetrics, measuresAudio } from "../metrics/build.ts";
 import { buildCompressionModel, buildLM, trainedDuration } from "../models/builders.ts";
 import type { CompressionModel } from "../models/compression.ts";
 import { nullify } from "../models/conditioners/base.ts";
@@ -28,6 +29,7 @@ import {
   buildOptimizer,
   buildSchedule,
   ExponentialMovingAverage,
+  type Groups,
   LossScaler,
   type Optimizer,
   type Schedule,
@@ -36,6 +38,7 @@ import { type AutocastType, isGpu, scoped, type Tensor, tf, type Variable } from
 import { BestState } from "./best_state.ts";
 import type { CheckpointContent } from "./checkpoint.ts";
 import { type Cost, costText, estimateCost, memoryAdvice, type Workload } from "./cost.ts";
+import { evaluateGeneration } from "./evaluate_stage.ts";
 import { TrainingFailures } from "./failures.ts";
 import { generateSamples } from "./generate_stage.ts";
 import { LMStep } from "./lm_step.ts";
@@ -59,7 +62,8 @@ export class MusicGenSolver extends Solver {
   private readonly loaders: Partial<Record<Split, Loader>>;
   private readonly parameters: [string, Parameter][];
   private readonly optimizer: Optimizer;
-  private readonly schedule: Schedule;
+  /** The rates of the optimizer's groups. */
+  private readonly schedules: Schedule[];
   private readonly ema: ExponentialMovingAverage | null;
   private readonly cfgDropout: ClassifierFreeGuidanceDropout<WavCondition, JointEmbedCondition>;
   private readonly attributeDropout: AttributeDropout<WavCondition, JointEmbedCondition>;
@@ -112,8 +116,11 @@ export class MusicGenSolver extends Solver {
     this.parameters = this.lm.namedParameters();
     const trainable = this.parameters.filter(([, parameter]) => parameter.trainable);
     const { optim } = cfg;
-    this.optimizer = buildOptimizer(optim.optimizer, trainable, optim.adam as never);
-    this.schedule = buildSchedule(cfg.schedule as never, optim.lr, this.updatesPerEpoch * optim.epochs);
+    const { groups, rates } = optimizerGroups(this.lm, trainable, optim.lr, optim.adam.weight_decay);
+    this.optimizer = buildOptimizer(optim.optimizer, trainable, optim.adam as never, groups);
+    this.schedules = rates.map((rate) =>
+      buildSchedule(cfg.schedule as never, rate, this.updatesPerEpoch * optim.epochs),
+    );
     this.ema = optim.ema.use ? new ExponentialMovingAverage(this.parameters, optim.ema.decay) : null;
     this.cfgDropout = new ClassifierFreeGuidanceDropout(
       cfg.classifier_free_guidance.training_dropout,
@@ -205,7 +212,7 @@ export class MusicGenSolver extends Solver {
     attributes: ConditioningAttributes[][],
     index: number,
   ): Metrics {
-    const lr = this.schedule(this.updates);
+    const rates = this.schedules.map((schedule) => schedule(this.updates));
     const averages =
       this.ema !== null &&
       (index + 1) % Math.min(this.cfg.optim.ema.updates ?? this.updatesPerEpoch, this.updatesPerEpoch) === 0;
@@ -216,7 +223,7 @@ export class MusicGenSolver extends Solver {
         const dropoutKey = tf.tensor1d([this.cfg.seed ?? 0, draw], "int32") as Tensor;
         return { ...this.tokens(batch), conditions, dropoutKey };
       });
-      const result = this.withAdvice(() => this.step.train(inputs, lr, averages));
+      const result = this.withAdvice(() => this.step.train(inputs, rates, averages));
       if (this.cfg.jit_report && this.updates === 0) {
         this.log.info(this.step.report(join(this.run.folder, "graphs"), inputs[0]));
       }
@@ -224,7 +231,7 @@ export class MusicGenSolver extends Solver {
     });
     this.updates++;
     this.bestIsNow = false;
-    return { lr, ...metrics };
+    return { lr: rates[0], ...metrics };
   }
 
   /** What the estimate of memory and time is made from. */
@@ -278,10 +285,30 @@ export class MusicGenSolver extends Solver {
     return this.measure("valid", epoch, check);
   }
 
+  /** The loss, and the quality of generated audio, as far as they are asked for. */
   protected async evaluateEpoch(epoch: number, check: () => void): Promise<Metrics> {
-    return this.cfg.evaluate.metrics.base && this.loaders.evaluate
-      ? this.measure("evaluate", epoch, check)
-      : {};
+    if (!this.loaders.evaluate) return {};
+    const losses = this.cfg.evaluate.metrics.base ? await this.measure("evaluate", epoch, check) : {};
+    return measuresAudio(this.cfg) ? { ...losses, ...(await this.measureAudio(epoch, check)) } : losses;
+  }
+
+  private async measureAudio(epoch: number, check: () => void): Promise<Metrics> {
+    const loader = this.loaders.evaluate!;
+    const count = this.stageBatches("evaluate", loader);
+    const progress = this.progress("evaluate_generation", epoch, count, loader);
+    const metrics = await buildMetrics(this.cfg);
+    try {
+      const batches = progress.over(first(count, loader.batches(0)));
+      return await evaluateGeneration(this.musicgen, this.cfg, batches, metrics, {
+        onFrame: (done, frames) => {
+          terminal.update(`Evaluate | Epoch ${epoch} | frame ${done}/${frames}`);
+          check();
+        },
+        onBatch: (means) => void progress.update(means),
+      });
+    } finally {
+      for (const { metric } of metrics) metric.dispose();
+    }
   }
 
   /** Mean loss over a split, without training. */
@@ -476,6 +503,33 @@ export class MusicGenSolver extends Solver {
       );
     }
   }
+}
+
+/**
+ * The optimizer's groups: parameters that share a rate and a weight decay (`transformer_lm.emb_lr`, `lr`, `weight_decay`), the
+ * model's others first; and the rate of each.
+ */
+function optimizerGroups(
+  lm: MusicGenLM,
+  trainable: [string, Parameter][],
+  lr: number,
+  weightDecay: number,
+): { groups: Groups; rates: number[] } {
+  const settings: { lr: number; weightDecay: number }[] = [];
+  const groupOf = new Map<string, number>();
+  for (const group of lm.parameterGroups()) {
+    const own = { lr: group.lr ?? lr, weightDecay: group.weightDecay ?? weightDecay };
+    const same = (other: typeof own) => other.lr === own.lr && other.weightDecay === own.weightDecay;
+    if (!settings.some(same)) settings.push(own);
+    for (const [name] of group.parameters) groupOf.set(name, settings.findIndex(same));
+  }
+  return {
+    groups: {
+      of: trainable.map(([name]) => groupOf.get(name)!),
+      weightDecays: settings.map((setting) => setting.weightDecay),
+    },
+    rates: settings.map((setting) => setting.lr),
+  };
 }
 
 function attributesOf(batch: Batch<MusicInfo>): ConditioningAttributes[] {

@@ -1,10 +1,12 @@
 /** Options of a MusicGen run that are refused or ignored, said before anything heavy starts. */
 import type { MusicGenConfig } from "../config/schema.ts";
 import { UserError } from "../errors.ts";
+import { checkMetrics } from "../metrics/build.ts";
 
 /** Throws a UserError for options that are not built or make no sense. */
 export function checkOptions(cfg: MusicGenConfig): void {
   refuseUnbuilt(cfg);
+  checkMetrics(cfg);
   const { stage_samples: limit = "auto", dataset, generate } = cfg;
   if (limit !== null && limit !== "auto" && !(Number.isInteger(limit) && (limit as number) > 0)) {
     throw new UserError(`stage_samples=${limit}: use auto, a number of samples, or null`);
@@ -25,19 +27,10 @@ export function checkOptions(cfg: MusicGenConfig): void {
 
 /** Options that the config has and this solver does not. */
 function refuseUnbuilt(cfg: MusicGenConfig): void {
-  const { evaluate, generate } = cfg;
-  const audio = generate.audio as Record<string, unknown>;
+  const audio = cfg.generate.audio as Record<string, unknown>;
   const unbuilt: [boolean, string][] = [
     [cfg.cache.path !== null || cfg.cache.write, "cache (of tokens)"],
     [cfg.profiler.enabled, "profiler.enabled=true"],
-    ...["fad", "kld", "text_consistency", "chroma_cosine"].map((metric): [boolean, string] => [
-      (evaluate.metrics as Record<string, unknown>)[metric] === true,
-      `evaluate.metrics.${metric}=true`,
-    ]),
-    [evaluate.truncate_audio !== null, "evaluate.truncate_audio"],
-    [evaluate.fixed_generation_duration !== null, "evaluate.fixed_generation_duration"],
-    [generate.lm.no_text_conditioning, "generate.lm.no_text_conditioning=true"],
-    [generate.lm.gen_gt_samples, "generate.lm.gen_gt_samples=true"],
     [
       audio.sample_rate != null && audio.sample_rate !== cfg.sample_rate,
       "generate.audio.sample_rate other than sample_rate",

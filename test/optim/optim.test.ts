@@ -9,9 +9,10 @@ import {
   buildSchedule,
   clipByGlobalNorm,
   ExponentialMovingAverage,
+  type Optimizer,
   type ScheduleConfig,
 } from "../../src/optim/index.ts";
-import { jit, type Tensor, tf } from "../../src/runtime/index.ts";
+import { jit, scoped, type Tensor, tf, Variable } from "../../src/runtime/index.ts";
 import { close } from "../close.ts";
 
 const golden = new URL("../golden/optim/", import.meta.url);
@@ -151,3 +152,42 @@ for (const [name, decay, unbias] of [
     assert.deepEqual(parameters[0][1].read(), before);
   });
 }
+
+test("parameters of a group follow its rate and weight decay, as if they had an optimizer of their own", () => {
+  const config = { betas: [0.9, 0.95] as [number, number], weight_decay: 0.1, eps: 1e-8 };
+  const variable = () => new Variable([3], () => new Float32Array([1, -2, 3]));
+  const gradient = () => tf.tensor1d([0.1, 0.2, -0.3]) as Tensor;
+  const step = (optimizer: Optimizer, lr: number | number[], gradients: number) =>
+    scoped(() => {
+      const hyper = Object.entries(optimizer.nextHyper(lr)).map(([k, x]) => [k, tf.scalar(x)]);
+      optimizer.apply(Array.from({ length: gradients }, gradient), null, Object.fromEntries(hyper));
+    });
+  const [a, b, alone] = [variable(), variable(), variable()];
+  const groups = { of: [0, 1], weightDecays: [0.1, 0] };
+  const together = buildOptimizer(
+    "adamw",
+    [
+      ["a", a],
+      ["b", b],
+    ],
+    config,
+    groups,
+  );
+  const single = buildOptimizer("adamw", [["b", alone]], { ...config, weight_decay: 0 });
+  for (let i = 0; i < 3; i++) {
+    step(together, [0.1, 0.01], 2);
+    step(single, 0.01, 1);
+  }
+  assert.deepEqual(b.read(), alone.read());
+  assert.notDeepEqual(a.read(), alone.read());
+  const dadam = buildOptimizer(
+    "dadam",
+    [
+      ["a", a],
+      ["b", b],
+    ],
+    config,
+    groups,
+  );
+  assert.throws(() => dadam.nextHyper([1, 0.5]), /needs the same factor everywhere/);
+});

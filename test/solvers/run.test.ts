@@ -187,11 +187,7 @@ for (const [what, args, expected] of [
   ["a key with a typing mistake", ["optim.max_nrom=1"], /error: .*max_nrom.*did you mean.*max_norm/s],
   ["a value of the wrong type", ["optim.epochs=many"], /error: .*optim\.epochs.*integer/s],
   ["a missing manifest", ["datasource.train=nowhere/at/all"], /error: .*nowhere\/at\/all/],
-  [
-    "an option that is not built",
-    ["transformer_lm.emb_lr=0.1"],
-    /error: transformer_lm\.emb_lr=0.1 is not built/,
-  ],
+  ["an option that is not built", ["fsdp.use=true"], /error: fsdp\.use=true is not built/],
   ["a solver that is not built", ["solver=magnet/magnet_32khz"], /error: .*magnet/],
   ["an unknown solver", ["solver=musicgen/nothing"], /error: .*musicgen\/nothing/],
 ] as const) {
