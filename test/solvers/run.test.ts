@@ -182,6 +182,25 @@ test("benchmark_no_load trains on the first batch again and again", async () => 
   assert.equal(code, 0, output);
 });
 
+for (const jit of ["none", "graph", "xla"]) {
+  for (const autocast of [false, true]) {
+    test(`two epochs run with jit=${jit} in ${autocast ? "bfloat16" : "float32"}, and the loss falls`, async () => {
+      const name = `${jit}-${autocast}`;
+      const args = [
+        ...small,
+        "optim.updates_per_epoch=3",
+        `jit=${jit}`,
+        `autocast=${autocast}`,
+        `label=${name}`,
+      ];
+      const { code, output } = await run(name, "train", args);
+      assert.equal(code, 0, output);
+      const history = JSON.parse(readFileSync(join(experiment(name), "history.json"), "utf8"));
+      assert.ok(history[1].valid.ce < history[0].valid.ce, output);
+    });
+  }
+}
+
 for (const [what, args, expected] of [
   ["an unknown key", ["optim.learning_rate=1"], /error: .*optim\.learning_rate/],
   ["a key with a typing mistake", ["optim.max_nrom=1"], /error: .*max_nrom.*did you mean.*max_norm/s],
