@@ -44,6 +44,7 @@ import { generateSamples } from "./generate_stage.ts";
 import { LMStep } from "./lm_step.ts";
 import { availableMemory } from "./memory.ts";
 import { checkOptions } from "./musicgen_options.ts";
+import { UpdateProfiler } from "./profiler.ts";
 import type { Run } from "./run.ts";
 import { Solver } from "./solver.ts";
 import { MeanMetrics, type Metrics } from "./stage_metrics.ts";
@@ -78,6 +79,7 @@ export class MusicGenSolver extends Solver {
   /** Whether the weights that were validated last are the best, and still there. */
   private bestIsNow = false;
   private updates = 0;
+  private profiler: UpdateProfiler | null = null;
   /** Splits of which it was said that not all samples are used. */
   private readonly limited = new Set<Split>();
 
@@ -185,16 +187,23 @@ export class MusicGenSolver extends Solver {
       : loader.batches(epoch, start * this.accumulate);
     let average = averager();
     let index = start;
+    if (this.cfg.profiler.enabled) this.profiler ??= this.buildProfiler();
+    this.profiler?.begin(this.updates + 1);
     for await (const group of progress.over(first(total, grouped(batches, this.accumulate)))) {
       this.beat("batch");
+      this.profiler?.phase("conditions");
       const attributes = [];
       for (const batch of group) attributes.push(await this.attributes(batch, true));
       const metrics = this.updateWith(group, attributes, index++);
+      this.profiler?.phase("log and checkpoint");
       this.failures.check(metrics, { epoch, update: index, batches: group });
       if (progress.update(average(metrics))) average = averager();
       await onStep(metrics);
       await setImmediate(); // lets signals and the loader's messages in
+      this.profiler?.done();
+      if (index < start + total) this.profiler?.begin(this.updates + 1);
     }
+    this.profiler?.finish();
     this.adviseOnData(loader, epoch);
   }
 
@@ -218,11 +227,14 @@ export class MusicGenSolver extends Solver {
       (index + 1) % Math.min(this.cfg.optim.ema.updates ?? this.updatesPerEpoch, this.updatesPerEpoch) === 0;
     const metrics = scoped(() => {
       const inputs = batches.map((batch, i) => {
+        this.profiler?.phase("conditions");
         const conditions = this.lm.conditionProvider.prepare(attributes[i], { training: true });
         const draw = this.updates * this.accumulate + i;
         const dropoutKey = tf.tensor1d([this.cfg.seed ?? 0, draw], "int32") as Tensor;
+        this.profiler?.phase("codec");
         return { ...this.tokens(batch), conditions, dropoutKey };
       });
+      this.profiler?.phase("train step");
       const result = this.withAdvice(() => this.step.train(inputs, rates, averages));
       if (this.cfg.jit_report && this.updates === 0) {
         this.log.info(this.step.report(join(this.run.folder, "graphs"), inputs[0]));
@@ -232,6 +244,12 @@ export class MusicGenSolver extends Solver {
     this.updates++;
     this.bestIsNow = false;
     return { lr: rates[0], ...metrics };
+  }
+
+  /** For the updates that this process has still to do. */
+  private buildProfiler(): UpdateProfiler {
+    const left = this.updatesPerEpoch * this.cfg.optim.epochs - this.updates;
+    return new UpdateProfiler(join(this.run.folder, "profile"), this.log, left);
   }
 
   /** What the estimate of memory and time is made from. */
@@ -356,6 +374,7 @@ export class MusicGenSolver extends Solver {
         index,
         epoch,
         folder,
+        trackers: this.trackers,
         onProgress,
       });
       for (const rtf of factors) mean.add({ rtf });
@@ -434,14 +453,17 @@ export class MusicGenSolver extends Solver {
   /** `continue_from`: the best weights of another run, or of a published model; schedule, optimizer and history start anew. */
   protected async loadWeights(from: string): Promise<void> {
     const trained = await openMusicGen(from, this.run.doraDir);
-    trained.loadInto(this.lm);
+    try {
+      trained.loadInto(this.lm);
+    } finally {
+      trained.close();
+    }
     for (const [index, [, average]] of (this.ema?.averages ?? []).entries()) {
       tf.tidy(() => average.assign(this.parameters[index][1].value));
     }
     this.log.info(
       `starting from the weights of ${trained.path} (${trained.signature}, ${trained.epochs} epochs)`,
     );
-    trained.close();
   }
 
   show(): string {
@@ -452,6 +474,7 @@ export class MusicGenSolver extends Solver {
   }
 
   async close(): Promise<void> {
+    this.profiler?.finish();
     await Promise.all(Object.values(this.loaders).map((loader) => loader.close()));
   }
 

@@ -30,7 +30,6 @@ function refuseUnbuilt(cfg: MusicGenConfig): void {
   const audio = cfg.generate.audio as Record<string, unknown>;
   const unbuilt: [boolean, string][] = [
     [cfg.cache.path !== null || cfg.cache.write, "cache (of tokens)"],
-    [cfg.profiler.enabled, "profiler.enabled=true"],
     [
       audio.sample_rate != null && audio.sample_rate !== cfg.sample_rate,
       "generate.audio.sample_rate other than sample_rate",

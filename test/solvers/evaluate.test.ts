@@ -16,7 +16,7 @@ import type { ClipPair } from "../../src/metrics/metric.ts";
 import type { MusicGen } from "../../src/models/musicgen.ts";
 import { evaluateGeneration } from "../../src/solvers/evaluate_stage.ts";
 import { generateSamples } from "../../src/solvers/generate_stage.ts";
-import { tinyMusicGen } from "../tiny_model.ts";
+import { MELODY, tinyMusicGen } from "../tiny_model.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "musicgen-evaluate-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -196,4 +196,27 @@ test("gen_gt_samples writes the items themselves, no_text_conditioning also audi
     // the item that has no text is not generated without it again
     new Set([",0.48", "a low tone,0.5", ",0.5"]),
   );
+});
+
+test("while melodies are compared, clips are generated for their own, not for eval_wavs, which are back afterwards", async () => {
+  const model = await tinyMusicGen(MELODY);
+  const conditioner = model.lm.conditionProvider.conditioners.self_wav as unknown as {
+    useEvalWavs(wavs: Float32Array[]): Promise<void>;
+    evalChroma: unknown;
+  };
+  await conditioner.useEvalWavs([new Float32Array(model.sampleRate).fill(0.1)]);
+  const seen: unknown[] = [];
+  for (const name of ["chroma_cosine", "fad"] as const) {
+    const metric = new Recorder(name);
+    metric.metric.update = async () => void seen.push(conditioner.evalChroma);
+    async function* source() {
+      yield batchOf(model.sampleRate / 2);
+    }
+    await evaluateGeneration(model, config(), source(), [metric], silent);
+  }
+  assert.deepEqual(
+    seen.map((chroma) => chroma === null),
+    [true, true, false, false],
+  );
+  assert.notEqual(conditioner.evalChroma, null);
 });

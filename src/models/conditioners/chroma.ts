@@ -75,6 +75,17 @@ export class ChromaStemConditioner extends WaveformConditioner {
     this.evalChroma = chroma;
   }
 
+  /** Runs `f` while the samples' own waveforms are not replaced. */
+  async withoutEvalWavs<T>(f: () => Promise<T>): Promise<T> {
+    const { evalChroma } = this;
+    this.evalChroma = null;
+    try {
+      return await f();
+    } finally {
+      this.evalChroma = evalChroma;
+    }
+  }
+
   /** Chroma of whole tracks from the cache, or the melodies of the samples. */
   override async load(batch: WavBatch): Promise<void> {
     if (this.cache && isCached(batch)) await this.cache.populate(batch.paths);

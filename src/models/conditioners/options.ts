@@ -23,6 +23,11 @@ export class Options {
     throw new UserError(`${this.path}.${unknown} is not an option here; the options are ${known.join(", ")}`);
   }
 
+  /** The section under a key; an absent one is empty. */
+  section(key: string): Options {
+    return new Options(`${this.path}.${key}`, this.values[key] ?? {});
+  }
+
   string(key: string, absent?: string): string {
     return this.read(key, absent, "a text", (value) => typeof value === "string");
   }
