@@ -12,6 +12,7 @@
 
 #include "context.h"
 #include "op_inputs.h"
+#include "profiler.h"
 #include "tensorflow/c/c_api.h"
 #include "tensorflow/c/eager/c_api.h"
 
@@ -348,6 +349,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("configure", Napi::Function::New(env, Configure));
   exports.Set("removeFunction", Napi::Function::New(env, RemoveFunction));
   exports.Set("tensorflowVersion", Napi::String::New(env, TF_Version()));
+  DefineProfiler(env, exports);
   return exports;
 }
 

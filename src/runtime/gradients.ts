@@ -54,3 +54,54 @@ export function pullBack(f: () => Tensor, xs: Tensor[], dy: Tensor): Tensor[] {
     state.activeTape = outerTape;
   }
 }
+
+/** The value of a scalar function at `x`, with its gradient there (zeros where it does not depend on x). */
+export function valueAndGradientAt(f: (x: Tensor) => Tensor, x: Tensor): { value: Tensor; gradient: Tensor } {
+  const { state } = tf.engine() as unknown as { state: { activeTape: unknown } };
+  const outerTape = state.activeTape; // as above
+  try {
+    const { value, grads } = tf.engine().gradients(() => f(x), [x], undefined, true);
+    return { value: value as Tensor, gradient: (grads[0] as Tensor | null) ?? tf.zerosLike(x) };
+  } finally {
+    state.activeTape = outerTape;
+  }
+}
+
+/**
+ * Runs `f` with every variable's value on the tape, gives its outputs to `seed`, which decides on the gradients with respect to
+ * them, and pulls these back to the variables. What else `seed` returned comes back as `aux`.
+ */
+export function seededGradients<A extends Record<string, Tensor>>(
+  f: () => Tensor[],
+  seed: (outputs: Tensor[]) => { gradients: Tensor[]; aux: A },
+  variables: Variable[],
+): { aux: A; gradients: (Tensor | null)[] } {
+  let kept: A | undefined;
+  // A node whose own gradient is what `seed` says: there the outputs are known, and nothing else is on the tape.
+  const joined = tf.customGrad(((...args: unknown[]) => {
+    const outputs = args.slice(0, -1) as Tensor[];
+    (args[args.length - 1] as (tensors: Tensor[]) => void)(outputs);
+    return {
+      value: tf.scalar(0),
+      gradFunc: (_: Tensor, saved: Tensor[]) => {
+        const { gradients, aux } = seed(saved);
+        kept = aux;
+        for (const tensor of Object.values(aux)) tf.keep(tensor);
+        return gradients;
+      },
+    };
+  }) as never);
+  const { loss, gradients } = valueAndGradients(
+    () => ({ loss: joined(...(f() as never[])) as Tensor, aux: {} }),
+    variables,
+  );
+  loss.dispose();
+  const aux = Object.fromEntries(
+    Object.entries(kept!).map(([key, tensor]) => {
+      const copy = tf.clone(tensor);
+      tensor.dispose();
+      return [key, copy];
+    }),
+  ) as A;
+  return { aux, gradients };
+}

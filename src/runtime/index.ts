@@ -1,9 +1,12 @@
 /** The runtime: TensorFlow under tfjs, jit, variables, precision, gradients, random draws. */
 export { type AutocastType, autocast, autocastType } from "./autocast.ts";
-export { pullBack, valueAndGradients } from "./gradients.ts";
+export { chromeTrace } from "./chrome_trace.ts";
+export { pullBack, seededGradients, valueAndGradientAt, valueAndGradients } from "./gradients.ts";
 export { computeAfter, inTurn, type Jitted, jit } from "./jit.ts";
+export { type OpTime, opTable, opTimes, percent } from "./op_times.ts";
 export { attr, runOp } from "./ops.ts";
 export { configureRuntime, type JitMode, runtimeOptions } from "./options.ts";
+export { Profiler, profile, type Trace } from "./profile.ts";
 export { TraceError } from "./recorder.ts";
 export {
   isGpu,

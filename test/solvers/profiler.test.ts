@@ -1,10 +1,12 @@
 /** What `profiler.enabled=true` leaves in an experiment's folder. */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { decodeXSpace } from "../../src/runtime/xspace.ts";
+import { UpdateProfiler } from "../../src/solvers/profiler.ts";
 import { experiment, makeData, run, small } from "./whole_runs.ts";
 
 before(makeData);
@@ -44,4 +46,22 @@ test("of a run with fewer updates than the warm-up has, the last one is recorded
   const result = await run("short", "train", args);
   assert.equal(result.code, 0, result.output);
   assert.match(result.output, /profile of updates 2 to 2: /);
+});
+
+test("an epoch that ends or a run that stops after the second recorded update leaves a trace of these two", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "musicgen-profile-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const said: string[] = [];
+  const log = { info: (text: string) => said.push(text), warn: (text: string) => said.push(text) };
+  const profiler = new UpdateProfiler(folder, log as never, 10);
+  for (let update = 21; update <= 25; update++) {
+    profiler.begin(update);
+    profiler.done();
+  }
+  profiler.begin(26);
+  profiler.finish();
+  profiler.begin(27); // nothing is recorded twice
+  profiler.finish();
+  assert.match(said.join("\n"), /^profile of updates 24 to 25: [^\n]*$/);
+  assert.deepEqual(readdirSync(folder), ["plugins", "updates_24-25.ops.txt", "updates_24-25.trace.json.gz"]);
 });
