@@ -2,7 +2,9 @@
  * `npm run export -- MODEL --format hf|audiocraft|safetensors [--out FOLDER] [--dtype float32|float16|bfloat16]`: a trained or published
  * model, or a codec alone, as other programs load it.
  */
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
+import { writeError } from "./checkpoint/atomic_file.ts";
 import { PROJECT_ROOT } from "./config/index.ts";
 import { UserError } from "./errors.ts";
 import type { ExportOptions } from "./export/huggingface.ts";
@@ -48,6 +50,7 @@ export async function main(argv: string[]): Promise<number> {
 
 /** Writes the export; returns its file or folder. */
 export async function exportModel({ model, format, out, dtype }: ExportArguments): Promise<string> {
+  if (out !== null && format !== "safetensors") checkFolder(resolve(PROJECT_ROOT, out));
   const source = await loadSource(model);
   const name = source.name.replace(/[^\w.-]+/g, "-");
   const target = resolve(PROJECT_ROOT, out ?? join("exports", `${name}-${format}`));
@@ -65,17 +68,31 @@ export async function exportModel({ model, format, out, dtype }: ExportArguments
     },
   };
   try {
-    await write(source, format, { target, file, spec: model }, options);
+    await write(source, format, { target, file }, options);
+  } catch (error) {
+    throw writeError(target, 0, error as NodeJS.ErrnoException);
   } finally {
     terminal.clear();
   }
   return format === "safetensors" ? file : target;
 }
 
+/** An export brings a README.md, a config.json, …: it goes where nothing is, or over an export. @throws UserError */
+function checkFolder(folder: string): void {
+  if (!existsSync(folder)) return;
+  if (!statSync(folder).isDirectory()) throw new UserError(`--out ${folder} is a file, a folder is needed`);
+  const files = readdirSync(folder);
+  const isExport = ["config.json", "state_dict.bin", "compression_state_dict.bin"].some((name) =>
+    files.includes(name),
+  );
+  if (files.length > 0 && !isExport)
+    throw new UserError(`--out ${folder} holds other files (${files[0]}, …); name a new or an empty folder`);
+}
+
 async function write(
   source: CodecSource | MusicGenSource,
   format: ExportArguments["format"],
-  to: { target: string; file: string; spec: string | null },
+  to: { target: string; file: string },
   options: ExportOptions,
 ): Promise<void> {
   if (format === "hf") {
@@ -109,10 +126,10 @@ function parseArguments(argv: string[]): ExportArguments {
     const [, name, inline] = /^(?:--)?(format|out|dtype|model)=([\s\S]*)$/.exec(argv[i]) ?? [];
     if (name !== undefined) {
       given[name] = inline;
-    } else if (argv[i].startsWith("--")) {
-      const option = argv[i].slice(2);
+    } else if (argv[i].startsWith("-")) {
+      const option = argv[i].replace(/^--/, "");
       if (!["format", "out", "dtype", "model"].includes(option))
-        throw new UserError(`export has no option --${option}; it has --format, --out and --dtype`);
+        throw new UserError(`export has no option ${argv[i]}; it has --format, --out and --dtype`);
       if (argv[i + 1] === undefined) throw new UserError(`--${option} needs a value`);
       given[option] = argv[++i];
     } else if (given.model === undefined) {
@@ -121,6 +138,8 @@ function parseArguments(argv: string[]): ExportArguments {
       throw new UserError(`export takes one model, not ${given.model} and ${argv[i]}`);
     }
   }
+  const empty = Object.keys(given).find((name) => given[name] === "");
+  if (empty !== undefined) throw new UserError(`--${empty} is empty`);
   if (given.format === undefined) throw new UserError(`give a format: --format ${FORMATS.join("|")}`);
   return {
     model: given.model ?? null,

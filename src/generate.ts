@@ -145,9 +145,6 @@ async function read(option: string, path: string, duration: number | null): Prom
 }
 
 function levels(cfg: MusicGenConfig, { normalize, strategy }: Options): NormalizeOptions {
-  if (normalize === false) {
-    if (strategy) throw new UserError(`strategy=${strategy} normalises: it does not go with normalize=false`);
-    return { strategy: "clip", peakClipHeadroomDb: 0 }; // only what a file cannot hold
-  }
+  if (normalize === false) return { strategy: "clip", peakClipHeadroomDb: 0 }; // only what a file cannot hold
   return levelOptions({ ...cfg.generate.audio, ...(strategy ? { strategy } : {}) });
 }

@@ -67,6 +67,7 @@ export function writeError(path: string, size: number, error: NodeJS.ErrnoExcept
     EACCES: () => `no permission to write in ${folder}; change the permissions or write to another folder`,
     EPERM: () => `no permission to write in ${folder}; change the permissions or write to another folder`,
     EROFS: () => `${folder} is on a read-only disk; write to another folder`,
+    EEXIST: () => `a file of that name is in the way; remove it or choose another name`,
     EISDIR: () => `a folder of that name is in the way; remove it or choose another name`,
     ENOTDIR: () => `${folder} is not a folder; choose another path`,
     EIO: () => `the disk reports an error; check its health and write to another disk`,

@@ -2,6 +2,7 @@
 import { existsSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { UserError } from "../errors.ts";
+import { terminal } from "../log/live_line.ts";
 import {
   cacheFolders,
   expandHome,
@@ -21,6 +22,7 @@ import { openWeights } from "./weights.ts";
 export interface HubOptions {
   /** A branch, tag or commit; default: main. */
   revision?: string;
+  /** Told of a download; by default the terminal shows it, unless HF_HUB_DISABLE_PROGRESS_BARS is set. */
   onProgress?: Progress;
 }
 
@@ -53,7 +55,7 @@ export async function resolveHubFile(
     throw unavailable(file, "HF_HUB_OFFLINE is set");
   }
   try {
-    return await downloadToCache(cacheFolders()[0], file, onProgress);
+    return await downloadToCache(cacheFolders()[0], file, onProgress ?? progressLine(file));
   } catch (error) {
     if (optional && error instanceof HubRefusal && error.missing) {
       if (error.commit !== null) await noteMissing(cacheFolders()[0], file, error.commit);
@@ -61,7 +63,16 @@ export async function resolveHubFile(
     }
     if (error instanceof HubUnreachable) throw unavailable(file, error.message, error);
     throw error;
+  } finally {
+    if (onProgress === undefined) terminal.clear();
   }
+}
+
+function progressLine({ repoId, filename }: HubFile): Progress | undefined {
+  if (isSwitchedOn(process.env.HF_HUB_DISABLE_PROGRESS_BARS)) return undefined;
+  const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
+  return (done, total) =>
+    terminal.update(`downloading ${repoId}/${filename}: ${megabytes(done)} of ${megabytes(total)} MB`);
 }
 
 /** In the order of preference. */

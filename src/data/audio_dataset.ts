@@ -1,12 +1,13 @@
 /** Segments of audio files, drawn at random: which file, where in it, at one rate and channel count, always as long. */
 import { UserError } from "../errors.ts";
 import { TorchGenerator } from "../random/mt19937.ts";
-import { type AudioClip, AudioReadError } from "./audio/audio.ts";
-import { convertChannels } from "./audio/channels.ts";
-import { openAudio, readSegment } from "./audio/read.ts";
-import { resample } from "./audio/resample.ts";
+import { AudioReadError } from "./audio/audio.ts";
+import { borrow, Scratch } from "./audio/scratch.ts";
+import { type Batch, collate } from "./batch.ts";
+import type { Codes } from "./cache/tokens.ts";
 import { FileSampler } from "./file_sampler.ts";
 import type { AudioMeta } from "./manifest.ts";
+import { readSamples } from "./segment_samples.ts";
 
 export interface AudioDatasetOptions {
   /** Seconds; null: items are whole files. */
@@ -30,6 +31,8 @@ export interface AudioDatasetOptions {
   shuffleSeed: number;
   /** Go through all files in random order before any comes again. */
   permutationOnFiles: boolean;
+  /** false: segments are drawn and described, but their audio is silence and no file is opened. */
+  loadWav: boolean;
 }
 
 /** AudioCraft's defaults. */
@@ -48,6 +51,7 @@ export const AUDIO_DATASET_DEFAULTS: AudioDatasetOptions = {
   maxAudioDuration: null,
   shuffleSeed: 0,
   permutationOnFiles: false,
+  loadWav: true,
 };
 
 /** Where a segment comes from. */
@@ -67,6 +71,13 @@ export interface SegmentInfo {
 export interface AudioItem<Info extends SegmentInfo = SegmentInfo> {
   wav: Float32Array<ArrayBuffer>;
   info: Info;
+  /** What a codec makes of it, where a cache knows. */
+  codes?: Codes;
+}
+
+/** A segment before it is described. */
+export interface Segment extends Omit<AudioItem, "info"> {
+  segment: SegmentInfo;
 }
 
 /** Called once for every file that cannot be used, with a message that names it. */
@@ -74,8 +85,6 @@ export type BrokenFileWarning = (message: string, path: string) => void;
 
 /** Beyond the retries, so many more files are tried before the data set is given up. */
 const LAST_RESORT_FILES = 1000;
-/** Manifests may be this much (relative and in seconds) above a file's true duration: some formats only allow estimates. */
-const DURATION_TOLERANCE = { ratio: 0.02, seconds: 0.2 };
 
 export class AudioDataset<Info extends SegmentInfo = SegmentInfo> {
   readonly options: AudioDatasetOptions;
@@ -84,9 +93,9 @@ export class AudioDataset<Info extends SegmentInfo = SegmentInfo> {
   brokenReads = 0;
   protected readonly onWarning: BrokenFileWarning;
   private readonly sampler: FileSampler;
-  private readonly named = new Set<string>();
+  protected readonly named = new Set<string>();
 
-  /** Throws UserError if the filters leave no file. */
+  /** Throws UserError if the filters leave no file, and for options that contradict each other. */
   constructor(
     meta: AudioMeta[],
     options: Partial<AudioDatasetOptions>,
@@ -94,6 +103,7 @@ export class AudioDataset<Info extends SegmentInfo = SegmentInfo> {
   ) {
     this.options = { ...AUDIO_DATASET_DEFAULTS, ...options };
     this.onWarning = onWarning;
+    checkOptions(this.options);
     this.meta = this.filterDurations(meta);
     this.sampler = new FileSampler(this.meta, this.options);
   }
@@ -114,8 +124,8 @@ export class AudioDataset<Info extends SegmentInfo = SegmentInfo> {
     let lastError: AudioReadError | undefined;
     for (const file of this.candidates(first, random)) {
       try {
-        const { wav, segment } = await this.readFile(file, random);
-        return { wav, info: this.describe(segment, index, epoch) };
+        const { segment, ...item } = await this.readFile(this.meta[file], random);
+        return { ...item, info: this.describe(segment, index, epoch) };
       } catch (error) {
         if (!(error instanceof AudioReadError)) throw error;
         lastError = error;
@@ -127,7 +137,15 @@ export class AudioDataset<Info extends SegmentInfo = SegmentInfo> {
     );
   }
 
-  /** What an item tells about its segment; data sets with more to tell override it. */
+  /** The batch of these items. The same whenever it is asked for; data sets that combine items override it. */
+  collate(items: AudioItem<Info>[], _indices: ArrayLike<number>, _epoch: number): Batch<Info> {
+    return collate(items);
+  }
+
+  /**
+   * What an item tells about its segment; data sets with more to tell override it. An AudioReadError thrown here makes another
+   * file take the item's place.
+   */
   protected describe(segment: SegmentInfo, _index: number, _epoch: number): Info {
     return segment as Info;
   }
@@ -152,51 +170,43 @@ export class AudioDataset<Info extends SegmentInfo = SegmentInfo> {
     }
   }
 
-  private async readFile(file: number, random: TorchGenerator) {
-    const meta = this.meta[file];
-    const { segmentDuration, minSegmentRatio, sampleRate, channels, pad } = this.options;
-    let seekTime = 0;
-    if (segmentDuration !== null)
-      seekTime = random.rand() * Math.max(0, meta.duration - segmentDuration * minSegmentRatio);
-    const clip = await this.readSegment(meta, seekTime);
-    const samples = this.convert(meta.path, clip);
-    const target = segmentDuration === null ? samples[0].length : Math.floor(segmentDuration * sampleRate);
-    const totalFrames = segmentDuration !== null && pad ? target : Math.min(samples[0].length, target);
-    const wav = new Float32Array(channels * totalFrames);
-    for (const [c, channel] of samples.entries()) wav.set(channel.subarray(0, totalFrames), c * totalFrames);
-    const nFrames = Math.min(samples[0].length, totalFrames);
-    const segment: SegmentInfo = { meta, seekTime, nFrames, totalFrames, sampleRate, channels };
-    return { wav, segment };
-  }
-
-  private async readSegment(meta: AudioMeta, seekTime: number): Promise<AudioClip> {
-    const { segmentDuration } = this.options;
-    const file = await openAudio(meta.path);
+  /** A random segment of a file. Throws AudioReadError when it cannot be had. */
+  protected async readFile(meta: AudioMeta, random: TorchGenerator): Promise<Segment> {
+    const { segmentDuration, sampleRate, channels, pad } = this.options;
+    const seekTime = this.drawSeekTime(meta, random);
+    const scratch = new Scratch();
     try {
-      // A manifest that promises more than there is would fill segments with silence.
-      const { duration } = file.info;
-      if (
-        meta.duration - duration >
-        Math.max(DURATION_TOLERANCE.seconds, DURATION_TOLERANCE.ratio * meta.duration)
-      )
-        throw new AudioReadError(
-          meta.path,
-          `the manifest says ${meta.duration} s, the file holds ${duration.toFixed(3)} s`,
-        );
-      return await readSegment(file, { start: seekTime, duration: segmentDuration ?? undefined });
+      const samples = this.options.loadWav
+        ? await readSamples(meta, seekTime, this.options, scratch)
+        : this.silence(meta, seekTime);
+      const target = segmentDuration === null ? samples[0].length : Math.floor(segmentDuration * sampleRate);
+      const totalFrames = segmentDuration !== null && pad ? target : Math.min(samples[0].length, target);
+      const nFrames = Math.min(samples[0].length, totalFrames);
+      const wav = borrow(channels * totalFrames);
+      for (const [c, channel] of samples.entries()) {
+        wav.set(channel.subarray(0, nFrames), c * totalFrames);
+        wav.fill(0, c * totalFrames + nFrames, (c + 1) * totalFrames);
+      }
+      const segment: SegmentInfo = { meta, seekTime, nFrames, totalFrames, sampleRate, channels };
+      return { wav, segment };
     } finally {
-      file.close();
+      scratch.release();
     }
   }
 
-  private convert(path: string, clip: AudioClip): Float32Array[] {
-    const { sampleRate, channels } = this.options;
-    if (clip.samples[0].length === 0) throw new AudioReadError(path, "the segment holds no audio");
-    try {
-      return resample(convertChannels(clip.samples, channels), clip.sampleRate, sampleRate);
-    } catch (error) {
-      throw new AudioReadError(path, (error as Error).message);
-    }
+  /** Seconds at which a segment begins: at least minSegmentRatio of it lies in the file. */
+  protected drawSeekTime({ duration }: AudioMeta, random: TorchGenerator): number {
+    const { segmentDuration, minSegmentRatio } = this.options;
+    if (segmentDuration === null) return 0;
+    return random.rand() * Math.max(0, duration - segmentDuration * minSegmentRatio);
+  }
+
+  /** As many zeros as there would be samples. */
+  private silence(meta: AudioMeta, seekTime: number): Float32Array[] {
+    const { segmentDuration, sampleRate, channels } = this.options;
+    const seconds = Math.min(segmentDuration ?? meta.duration, meta.duration - seekTime);
+    const zeros = new Float32Array(Math.max(1, Math.floor(seconds * sampleRate)));
+    return Array.from({ length: channels }, () => zeros);
   }
 
   private filterDurations(meta: AudioMeta[]): AudioMeta[] {
@@ -212,4 +222,19 @@ export class AudioDataset<Info extends SegmentInfo = SegmentInfo> {
       this.onWarning(`${removed} of ${meta.length} files are left out: only ${range} are kept`, "");
     return kept;
   }
+}
+
+function checkOptions({
+  minAudioDuration: min,
+  maxAudioDuration: max,
+  segmentDuration,
+}: AudioDatasetOptions): void {
+  if (min !== null && max !== null && min > max)
+    throw new UserError(
+      `dataset.min_audio_duration=${min} is above dataset.max_audio_duration=${max}: no file can be both`,
+    );
+  if (segmentDuration !== null && !(segmentDuration > 0))
+    throw new UserError(
+      `dataset.segment_duration=${segmentDuration} must be positive, or null for whole files`,
+    );
 }

@@ -1,4 +1,5 @@
 /** Batches: items of a data set put together into one array. */
+import { giveBack } from "./audio/scratch.ts";
 import type { AudioDataset, AudioItem, SegmentInfo } from "./audio_dataset.ts";
 
 export interface Batch<Info extends SegmentInfo = SegmentInfo> {
@@ -6,6 +7,8 @@ export interface Batch<Info extends SegmentInfo = SegmentInfo> {
   wav: Float32Array<ArrayBuffer>;
   shape: [number, number, number];
   infos: Info[];
+  /** What a codec makes of it, [B, K, T] as int16, where a cache knows. */
+  codes?: { values: Int16Array<ArrayBuffer>; shape: [number, number, number] };
 }
 
 /** Reads the items of a batch one after the other. */
@@ -16,7 +19,9 @@ export async function readBatch<Info extends SegmentInfo>(
 ): Promise<Batch<Info>> {
   const items: AudioItem<Info>[] = [];
   for (let i = 0; i < indices.length; i++) items.push(await dataset.item(indices[i], epoch));
-  return collate(items);
+  const batch = dataset.collate(items, indices, epoch);
+  for (const { wav } of items) if (wav.buffer !== batch.wav.buffer) giveBack(wav);
+  return batch;
 }
 
 /** Stacks items; shorter ones (whole files) are zero-padded to the longest, and `totalFrames` says so. */

@@ -2,10 +2,12 @@
 import { availableParallelism } from "node:os";
 import { UserError } from "../errors.ts";
 import type { AudioDatasetOptions, SegmentInfo } from "./audio_dataset.ts";
+import type { TokenDatasetOptions } from "./cache/token_dataset.ts";
 import type { DatasetSpec } from "./dataset_spec.ts";
 import { DataLoader } from "./loader.ts";
 import type { PathMappers } from "./manifest.ts";
 import type { MusicDatasetOptions } from "./music_dataset.ts";
+import type { SoundDatasetOptions } from "./sound_dataset.ts";
 
 export const SPLITS = ["train", "valid", "evaluate", "generate"] as const;
 export type Split = (typeof SPLITS)[number];
@@ -31,6 +33,8 @@ export interface BuildOptions {
   worldSize?: number;
   /** The team's replacements in paths (`dataset_mappers`). */
   mappers?: PathMappers;
+  /** A cache of tokens, and the splits that are read from it instead of audio. */
+  cache?: Pick<TokenDatasetOptions, "cachePath" | "phantomWav"> & { splits: readonly string[] };
   /** Folder from which relative paths are looked up. Default: the current one. */
   cwd?: string;
 }
@@ -94,7 +98,10 @@ function buildLoader<Info extends SegmentInfo>(
   const keys = splitKeys(cfg.dataset, split);
   const { batch_size, num_workers, num_samples, return_info: _, ...datasetKeys } = keys;
   const batchSize = integer(`dataset.${split}.batch_size`, batch_size, 1);
-  const numWorkers = workers(integer("dataset.num_workers", num_workers ?? 0, 0));
+  const { cache } = options;
+  const cached = cache?.splits.includes(split) ?? false;
+  // reading codes takes less than handing them from thread to thread
+  const numWorkers = cached ? 0 : workers(integer("dataset.num_workers", num_workers ?? 0, 0));
   const worldSize = options.worldSize ?? 1;
   let numSamples = num_samples == null ? null : integer(`dataset.${split}.num_samples`, num_samples, 1);
   const updates = cfg.optim?.updates_per_epoch;
@@ -104,9 +111,10 @@ function buildLoader<Info extends SegmentInfo>(
     numSamples,
     sampleRate: cfg.sample_rate,
     channels: cfg.channels,
+    ...(cached && { cachePath: cache!.cachePath, phantomWav: cache!.phantomWav }),
   };
   const spec = {
-    type: options.type,
+    type: cached ? "tokens" : options.type,
     manifest: source,
     cwd: options.cwd ?? process.cwd(),
     mappers: options.mappers,
@@ -143,6 +151,7 @@ const AUDIO_KEYS: Record<string, keyof AudioDatasetOptions> = {
   max_audio_duration: "maxAudioDuration",
   shuffle_seed: "shuffleSeed",
   permutation_on_files: "permutationOnFiles",
+  load_wav: "loadWav",
 };
 
 const MUSIC_KEYS: Record<string, keyof MusicDatasetOptions> = {
@@ -154,8 +163,24 @@ const MUSIC_KEYS: Record<string, keyof MusicDatasetOptions> = {
   paraphrase_p: "paraphraseP",
 };
 
-function readKeys(keys: Tree, type: DatasetSpec["type"], split: Split): Partial<MusicDatasetOptions> {
-  const known: Record<string, string> = type === "music" ? { ...AUDIO_KEYS, ...MUSIC_KEYS } : AUDIO_KEYS;
+const SOUND_KEYS: Record<string, keyof SoundDatasetOptions> = {
+  aug_p: "augP",
+  mix_p: "mixP",
+  mix_snr_low: "mixSnrLow",
+  mix_snr_high: "mixSnrHigh",
+  mix_min_overlap: "mixMinOverlap",
+  external_metadata_source: "externalMetadataSource",
+};
+
+const KEYS: Record<DatasetSpec["type"], Record<string, string>> = {
+  audio: AUDIO_KEYS,
+  music: { ...AUDIO_KEYS, ...MUSIC_KEYS },
+  sound: { ...AUDIO_KEYS, ...SOUND_KEYS },
+  tokens: { ...AUDIO_KEYS, ...MUSIC_KEYS },
+};
+
+function readKeys(keys: Tree, type: DatasetSpec["type"], split: Split): DatasetSpec["options"] {
+  const known = KEYS[type];
   const options: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(keys)) {
     if (key in known) {
@@ -164,7 +189,7 @@ function readKeys(keys: Tree, type: DatasetSpec["type"], split: Split): Partial<
       throw new UserError(`dataset.${key} (split ${split}) is not supported for ${type} data sets`);
     }
   }
-  return options as Partial<MusicDatasetOptions>;
+  return options as DatasetSpec["options"];
 }
 
 function integer(name: string, value: unknown, least: number): number {

@@ -1,7 +1,17 @@
 /** Manifests in AudioCraft's format: JSON lines, one audio file each, plain or gzipped. */
-import { existsSync, readFileSync, statSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
-import { gunzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
+import { writeError } from "../checkpoint/atomic_file.ts";
 import { UserError } from "../errors.ts";
 
 /** A manifest's row. `duration` is in seconds. */
@@ -30,21 +40,29 @@ export function readManifest(
   mappers: PathMappers = [],
 ): AudioMeta[] {
   const file = findManifest(source, cwd);
+  const rows = readRows(file);
+  if (rows.length === 0) throw new UserError(`${file}: the data set is empty (the manifest has no rows)`);
+  const find = pathLocator(cwd, dirname(file));
+  const locate = (path: string) => find(mappers.reduce((text, [from, to]) => text.replace(from, to), path));
+  return rows.map((row) => {
+    const [zip, ...inner] = row.infoPath?.split(":") ?? [];
+    const infoPath = zip ? [locate(zip), ...inner].join(":") : row.infoPath;
+    return { ...row, path: locate(row.path), infoPath };
+  });
+}
+
+/** Rows of a manifest file as they are written there. Throws UserError. */
+export function readRows(file: string): AudioMeta[] {
   const bytes = readFileSync(file);
   const text = (file.endsWith(".gz") ? unzip(file, bytes) : bytes).toString("utf8");
-  const locate = pathLocator(cwd, dirname(file));
   const rows: AudioMeta[] = [];
-  text.split("\n").forEach((line, i) => {
-    if (line.trim() === "") return;
-    const row = parseRow(line, `${file}:${i + 1}`);
-    const path = mappers.reduce((text, [pattern, by]) => text.replace(pattern, by), row.path);
-    rows.push({ ...row, path: locate(path) });
-  });
-  if (rows.length === 0) throw new UserError(`${file}: the data set is empty (the manifest has no rows)`);
+  for (const [i, line] of text.split("\n").entries())
+    if (line.trim() !== "") rows.push(parseRow(line, `${file}:${i + 1}`));
   return rows;
 }
 
-function findManifest(source: string, cwd: string): string {
+/** The file of a manifest that is given as a file or as a folder. Throws UserError if there is none. */
+export function findManifest(source: string, cwd: string = process.cwd()): string {
   const path = resolve(cwd, source);
   const folder = existsSync(path) && statSync(path).isDirectory();
   const candidates = folder ? [join(path, "data.jsonl"), join(path, "data.jsonl.gz")] : [path];
@@ -116,4 +134,23 @@ export function formatRow(meta: AudioMeta): string {
     weight: meta.weight,
     info_path: meta.infoPath,
   });
+}
+
+/**
+ * Writes a manifest, gzipped if its name ends in .gz, whole or not at all. `asOf`: the time (ms) whose state of the files it
+ * tells, which becomes its time of modification. Throws UserError when the system refuses.
+ */
+export function writeManifest(file: string, rows: readonly AudioMeta[], asOf?: number): void {
+  const text = rows.map((row) => `${formatRow(row)}\n`).join("");
+  const bytes = file.endsWith(".gz") ? gzipSync(text) : Buffer.from(text);
+  const temporary = `${file}.${process.pid}.tmp`;
+  try {
+    mkdirSync(dirname(resolve(file)), { recursive: true });
+    writeFileSync(temporary, bytes);
+    if (asOf !== undefined) utimesSync(temporary, asOf / 1000, asOf / 1000);
+    renameSync(temporary, file);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw writeError(file, bytes.length, error as NodeJS.ErrnoException);
+  }
 }

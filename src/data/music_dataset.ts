@@ -1,6 +1,6 @@
 /** Segments of music with what their sidecar JSON says (`song.json` beside `song.wav`). */
-import { existsSync, readFileSync } from "node:fs";
-import { extname } from "node:path";
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { UserError } from "../errors.ts";
 import { TorchGenerator } from "../random/mt19937.ts";
@@ -21,6 +21,7 @@ import {
   mergeDescription,
 } from "./music_info.ts";
 import { mixSeed } from "./random.ts";
+import { readSidecar, type Sidecar, sidecarPath } from "./sidecar.ts";
 
 export interface MusicInfo extends SegmentInfo, MusicAttributes {
   /** Attributes that are also embedded together with the waveform, as text. */
@@ -65,14 +66,17 @@ export class MusicDataset extends AudioDataset<MusicInfo> {
           `dataset.joint_embed_attributes: "${name}" is none of ${MUSIC_FIELDS.join(", ")}`,
         );
     this.paraphrases = readParaphrases(this.text.paraphraseSource);
+    const { paraphraseSource } = this.text;
+    if (paraphraseSource && !this.meta.some(({ path }) => resolve(sidecarPath(path)) in this.paraphrases))
+      onWarning(`dataset.paraphrase_source=${paraphraseSource} names no sidecar of this data set`, "");
   }
 
   protected override describe(segment: SegmentInfo, index: number, epoch: number): MusicInfo {
     const sidecar = sidecarPath(segment.meta.path);
-    const attributes = cleanMusicInfo(this.readSidecar(sidecar));
+    const attributes = cleanMusicInfo(this.sidecarOf(segment));
     const { shuffle, shuffleSeed } = this.options;
     const random = new TorchGenerator(mixSeed(TEXT_STREAM, shuffle ? epoch : 0, shuffleSeed, index));
-    const wordings = this.paraphrases[sidecar];
+    const wordings = this.paraphrases[resolve(sidecar)];
     if (wordings?.length && random.rand() < this.text.paraphraseP)
       attributes.description = wordings[random.randint(wordings.length)];
     attributes.description = mergeDescription(attributes, this.text, random);
@@ -82,12 +86,11 @@ export class MusicDataset extends AudioDataset<MusicInfo> {
     return { ...segment, ...attributes, jointEmbed };
   }
 
-  private readSidecar(path: string): Record<string, unknown> {
-    if (!existsSync(path)) return {};
+  /** What lies beside a segment's file; {} when there is nothing to read. */
+  protected sidecarOf({ meta }: SegmentInfo): Sidecar {
+    const path = sidecarPath(meta.path);
     try {
-      const content = JSON.parse(readFileSync(path, "utf8"));
-      if (content !== null && typeof content === "object" && !Array.isArray(content)) return content;
-      throw new Error("it is not a JSON object");
+      return readSidecar(path) ?? {};
     } catch (error) {
       if (!this.badSidecars.has(path)) {
         this.badSidecars.add(path);
@@ -101,16 +104,16 @@ export class MusicDataset extends AudioDataset<MusicInfo> {
   }
 }
 
-/** The sidecar of an audio file: the same path with the suffix .json. */
-export function sidecarPath(path: string): string {
-  return `${path.slice(0, path.length - extname(path).length)}.json`;
-}
-
-function readParaphrases(source: string | null): Record<string, string[]> {
+/** Other wordings of descriptions, by the absolute path of the sidecar. Throws UserError. */
+export function readParaphrases(source: string | null): Record<string, string[]> {
   if (!source) return {};
   try {
     const bytes = readFileSync(source);
-    return JSON.parse((source.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString("utf8"));
+    const wordings = JSON.parse((source.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString("utf8"));
+    // Sidecars may be named relative to the working folder, as in manifests.
+    return Object.fromEntries(
+      Object.entries<string[]>(wordings).map(([path, texts]) => [resolve(path), texts]),
+    );
   } catch (error) {
     throw new UserError(`dataset.paraphrase_source=${source}: ${(error as Error).message}`);
   }

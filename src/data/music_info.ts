@@ -50,13 +50,21 @@ function cleanText(value: unknown): string | null {
   return text === "" || text === "None" ? null : text;
 }
 
-function cleanLabel(value: unknown): string | null {
+/** Text in small letters. */
+export function cleanLabel(value: unknown): string | null {
   return cleanText(value)?.toLowerCase() ?? null;
 }
 
-/** A list, or a text split at commas and white space. */
-function cleanList(value: unknown): string[] | null {
-  const items = typeof value === "string" ? value.split(/[,\s]/) : Array.isArray(value) ? value : [];
+/** A list, or a text split at commas and white space; a lone number is its digits. */
+export function cleanList(value: unknown): string[] | null {
+  const items =
+    typeof value === "string"
+      ? value.split(/[,\s]/)
+      : Array.isArray(value)
+        ? value
+        : typeof value === "number"
+          ? [String(value)]
+          : [];
   const cleaned = items.map(cleanLabel).filter((item) => item !== null);
   return cleaned.length > 0 ? cleaned : null;
 }

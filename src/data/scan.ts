@@ -1,82 +1,100 @@
-/** Makes manifests: finds the audio files of folders and asks each what it holds. */
-import { mkdirSync, readdirSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { dirname, extname, join, resolve } from "node:path";
-import { gzipSync } from "node:zlib";
+/** Finds the audio files of folders and asks each what it holds. */
+import { type Dirent, readdirSync, realpathSync, statSync } from "node:fs";
+import { extname, join } from "node:path";
 import { UserError } from "../errors.ts";
-import { peak } from "./audio/normalize.ts";
-import { audioInfo, readAudio } from "./audio/read.ts";
-import { type AudioMeta, formatRow } from "./manifest.ts";
+import type { FileFacts, perform } from "./describe_file.ts";
+import { runOnFiles } from "./file_jobs.ts";
+import type { AudioMeta } from "./manifest.ts";
 
-const EXTENSIONS = new Set([".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a"]);
+const EXTENSIONS = [".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aif", ".aiff"];
+
+/** Whether a file is audio by its name. */
+export function isAudioName(name: string): boolean {
+  return EXTENSIONS.includes(extname(name).toLowerCase());
+}
+
+/** Called for every file (or folder) that cannot be used. */
+export type Unreadable = (path: string, reason: string) => void;
 
 export interface ScanOptions {
   /** Also store each file's peak amplitude: decodes everything. */
-  complete?: boolean;
-  /** Store absolute paths instead of paths below the folder as it was given. */
-  absolute?: boolean;
+  amplitude?: boolean;
+  /** Threads that read; 0: this one. */
+  workers?: number;
   onProgress?: (done: number, total: number) => void;
-  onUnreadable?: (path: string, reason: string) => void;
+  onUnreadable?: Unreadable;
 }
 
 /** Rows for all readable audio files below `folder` (links followed), sorted by path. */
 export async function scanFolder(folder: string, options: ScanOptions = {}): Promise<AudioMeta[]> {
-  const paths = listAudio(options.absolute ? resolve(folder) : folder);
+  return describeFiles(listAudio(folder, options.onUnreadable), options);
+}
+
+/** Rows for those of the files that can be read, in their order. */
+export async function describeFiles(
+  paths: readonly string[],
+  options: ScanOptions = {},
+): Promise<AudioMeta[]> {
+  const args: Parameters<typeof perform>[1] = { amplitude: options.amplitude === true };
+  const module = new URL("./describe_file.ts", import.meta.url);
+  const outcomes = await runOnFiles<typeof args, FileFacts>(module, args, paths, options);
   const rows: AudioMeta[] = [];
-  for (const [i, path] of paths.entries()) {
-    try {
-      rows.push(await describe(path, options.complete === true));
-    } catch (error) {
-      options.onUnreadable?.(path, (error as Error).message);
-    }
-    options.onProgress?.(i + 1, paths.length);
+  for (const [i, outcome] of outcomes.entries()) {
+    if ("error" in outcome) options.onUnreadable?.(paths[i], outcome.error);
+    else rows.push({ path: paths[i], ...outcome.value, weight: null, infoPath: null });
   }
   return rows;
 }
 
-async function describe(path: string, complete: boolean): Promise<AudioMeta> {
-  const info = await audioInfo(path);
-  const amplitude = complete ? peak((await readAudio(path)).samples) : null;
-  return {
-    path,
-    duration: info.duration,
-    sampleRate: info.sampleRate,
-    amplitude,
-    weight: null,
-    infoPath: null,
-  };
-}
-
-function listAudio(root: string): string[] {
-  const found: string[] = [];
-  const visited = new Set<string>();
-  const walk = (folder: string) => {
-    const real = realpathSync(folder);
-    // A link may lead back up.
-    if (visited.has(real)) return;
-    visited.add(real);
-    for (const name of readdirSync(folder)) {
-      const path = join(folder, name);
-      const stat = statSync(path, { throwIfNoEntry: false });
-      if (stat?.isDirectory()) walk(path);
-      else if (EXTENSIONS.has(extname(name).toLowerCase())) found.push(path);
+/**
+ * Paths of the audio files below a folder, sorted. Links are followed; a file or folder that can be reached in several ways is
+ * listed once, by the way without links if there is one. Throws UserError if `root` is not a folder.
+ */
+export function listAudio(root: string, onUnreadable: Unreadable = () => {}): string[] {
+  if (!statSync(root, { throwIfNoEntry: false })?.isDirectory())
+    throw new UserError(`${root} is not a folder`);
+  /** Links wait until everything that is no link has been seen. */
+  const links: string[] = [];
+  const folders = new Set<string>();
+  const files = new Map<string, string>();
+  const walk = (folder: string, real: string) => {
+    if (folders.has(real)) return;
+    folders.add(real);
+    for (const entry of entries(folder, onUnreadable)) {
+      const path = join(folder, entry.name);
+      if (entry.isSymbolicLink()) links.push(path);
+      else if (entry.isDirectory()) walk(path, join(real, entry.name));
+      else if (isAudioName(entry.name)) addFile(path, join(real, entry.name), entry.isFile());
     }
   };
-  const stat = statSync(root, { throwIfNoEntry: false });
-  if (!stat?.isDirectory()) throw new UserError(`${root} is not a folder`);
-  walk(root);
-  return found.sort();
+  const addFile = (path: string, real: string, isFile: boolean) => {
+    if (!isFile) onUnreadable(path, "it is not a regular file");
+    else if (!files.has(real)) files.set(real, path);
+  };
+  walk(root, realpathSync(root));
+  for (let link = links.shift(); link !== undefined; link = links.shift()) {
+    const stat = followed(link);
+    if (stat?.isDirectory()) walk(link, realpathSync(link));
+    else if (!isAudioName(link)) continue;
+    else if (stat) addFile(link, realpathSync(link), stat.isFile());
+    else onUnreadable(link, "the link leads nowhere");
+  }
+  return [...files.values()].sort();
 }
 
-/** Writes a manifest, gzipped if its name ends in .gz, whole or not at all. */
-export function writeManifest(file: string, rows: AudioMeta[]): void {
-  const text = rows.map((row) => `${formatRow(row)}\n`).join("");
-  mkdirSync(dirname(resolve(file)), { recursive: true });
-  const temporary = `${file}.${process.pid}.tmp`;
+function entries(folder: string, onUnreadable: Unreadable): Dirent[] {
   try {
-    writeFileSync(temporary, file.endsWith(".gz") ? gzipSync(text) : text);
-    renameSync(temporary, file);
+    return readdirSync(folder, { withFileTypes: true });
   } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
+    onUnreadable(folder, (error as Error).message);
+    return [];
+  }
+}
+
+function followed(link: string) {
+  try {
+    return statSync(link);
+  } catch {
+    return undefined;
   }
 }

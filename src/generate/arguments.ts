@@ -126,12 +126,12 @@ type Value<Takes> = Takes extends "text" ? string : Takes extends "number" ? num
 export type Options = { [K in Name]?: Value<(typeof OPTIONS)[K]["takes"]> };
 
 /** Other names that people bring along. */
-const ALIASES: Record<string, Name> = {
-  temp: "temperature",
-  output: "out",
-  checkpoint: "model",
-  continue: "prompt_audio",
-};
+const ALIASES: ReadonlyMap<string, Name> = new Map([
+  ["temp", "temperature"],
+  ["output", "out"],
+  ["checkpoint", "model"],
+  ["continue", "prompt_audio"],
+]);
 
 export interface Arguments {
   descriptions: string[];
@@ -172,7 +172,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
 function nameOf(written: string): { option: Name; off: boolean } {
   const key = written.replaceAll("-", "_");
   const known = (name: string): Name | undefined =>
-    Object.hasOwn(OPTIONS, name) ? (name as Name) : ALIASES[name];
+    Object.hasOwn(OPTIONS, name) ? (name as Name) : ALIASES.get(name);
   const option = known(key);
   if (option) return { option, off: false };
   const negated = key.startsWith("no_") ? known(key.slice(3)) : undefined;

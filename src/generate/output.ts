@@ -4,13 +4,13 @@ import { extname, join, resolve } from "node:path";
 import { writeFileAtomically } from "../checkpoint/atomic_file.ts";
 import type { AudioClip } from "../data/audio/audio.ts";
 import { type NormalizeOptions, normalizeAudio, peak, rms } from "../data/audio/normalize.ts";
+import { spectrogramPng } from "../data/audio/spectrogram.ts";
 import { AUDIO_FORMATS, type AudioFormat, encodeAudio, writeAudio } from "../data/audio/write.ts";
 import { toInt16 } from "../data/audio/write_wav.ts";
 import { UserError } from "../errors.ts";
-import { slug } from "../solvers/samples.ts";
+import { slug } from "../solvers/sample_id.ts";
 import type { Options } from "./arguments.ts";
 import type { Job } from "./jobs.ts";
-import { spectrogramPng } from "./spectrogram.ts";
 import { StandardOutput } from "./standard_output.ts";
 
 /** How samples are levelled and written. */
@@ -46,7 +46,24 @@ export function checkOutputs(jobs: readonly Job[], options: Options): void {
     throw new UserError(
       "a stream has the model's own levels: normalising or a picture needs the whole of it",
     );
+  refuseUnused(jobs, options);
   if (toStandardOutput.length > 0) StandardOutput.requirePipe();
+}
+
+/** Options that would do nothing beside the others. */
+function refuseUnused(jobs: readonly Job[], options: Options): void {
+  const { strategy, normalize, chunk_duration: chunk, mp3_rate: rate } = options;
+  if (strategy && normalize === false)
+    throw new UserError(`strategy=${strategy} normalises: it does not go with normalize=false`);
+  if (chunk !== undefined && !options.stream)
+    throw new UserError(`chunk_duration=${chunk} is for stream=true: files are written whole`);
+  if (rate !== undefined && jobs.every(({ out }) => (fileFormat(out) ?? options.format) !== "mp3"))
+    throw new UserError(`mp3_rate=${rate} is for MP3 files: give format=mp3 or out=NAME.mp3`);
+  if (jobs.some(({ promptAudio }) => promptAudio !== null)) return;
+  if (jobs.some(({ promptDuration }) => promptDuration !== null))
+    throw new UserError("prompt_duration is a part of prompt_audio, and none is given");
+  if (options.remove_prompts)
+    throw new UserError("remove_prompts=true needs something to remove: give prompt_audio");
 }
 
 /** Levels and writes a sample; returns a line about it. */

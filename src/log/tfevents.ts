@@ -39,7 +39,7 @@ export class TensorBoardEvents {
     });
   }
 
-  /** A PNG file of 8-bit RGB. */
+  /** A PNG file in colour. */
   image(tag: string, png: Uint8Array, step: number): void {
     const { width, height } = pngSize(png);
     this.value(tag, step, (writer) => {

@@ -1,11 +1,11 @@
 /** Losses of a discriminator and of the model that tries to fool it. */
 import { UserError } from "../errors.ts";
-import type { Verdict } from "../models/discriminators/index.ts";
+import type { Discriminator, Verdict } from "../models/discriminators/index.ts";
 import { type Tensor, tf } from "../runtime/index.ts";
 import { l1, l2 } from "./distance.ts";
 
 /** One loss per place of the logits, each meant for one purpose. */
-interface Criterion {
+export interface Criterion {
   /** Of the model: how little its output is taken for real. */
   generator(logits: Tensor): Tensor;
   /** Of the discriminator, on real audio and on the model's. */
@@ -39,7 +39,7 @@ export interface AdversarialOptions {
 }
 
 export class AdversarialLoss {
-  private readonly criterion: Criterion;
+  readonly criterion: Criterion;
   private readonly distance: ((a: Tensor, b: Tensor) => Tensor) | null;
   private readonly normalize: boolean;
 
@@ -78,6 +78,38 @@ export class AdversarialLoss {
   private overall(terms: Tensor[]): Tensor {
     const sum = terms.length === 1 ? terms[0] : tf.addN(terms);
     return this.normalize ? tf.div(sum, terms.length) : sum;
+  }
+}
+
+/** A discriminator with the losses that it and the model play for. */
+export class Adversary {
+  readonly discriminator: Discriminator;
+  private readonly losses: AdversarialLoss;
+
+  constructor(discriminator: Discriminator, losses: AdversarialLoss) {
+    this.discriminator = discriminator;
+    this.losses = losses;
+  }
+
+  /** The discriminator's loss on waves [B, C, T], the model's and real ones. */
+  discriminatorLoss(fake: Tensor, real: Tensor): Tensor {
+    const [onFake, onReal] = [fake, real].map((wav) => this.judge(wav));
+    return this.losses.discriminator(onFake, onReal);
+  }
+
+  /** The model's losses as functions of its wave [B, C, T]; the real one is judged once. */
+  modelLosses(real: Tensor): { adversarial: (fake: Tensor) => Tensor; featureMatching: (fake: Tensor) => Tensor } {
+    const onReal = this.judge(real);
+    const { discriminator, losses } = this;
+    return {
+      adversarial: (fake) => losses.generator(discriminator.forward(fake)),
+      featureMatching: (fake) => losses.featureMatching(discriminator.forward(fake), onReal),
+    };
+  }
+
+  private judge(wav: Tensor): Verdict[] {
+    this.discriminator.iterateSpectralNorms();
+    return this.discriminator.forward(wav);
   }
 }
 

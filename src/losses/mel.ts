@@ -131,7 +131,7 @@ export function melFilterbank({ sampleRate, nFft, nMels, fMin, fMax }: MelOption
   const mel = (f: number) => 2595 * Math.log10(1 + f / 700);
   const frequencies = linspace(0, Math.floor(sampleRate / 2), bins);
   const edges = linspace(mel(fMin), mel(fMax ?? Math.floor(sampleRate / 2)), nMels + 2).map((m) =>
-    round(700 * round(round(10 ** round(m / 2595)) - 1)),
+    700 * round(round(10 ** round(m / 2595)) - 1),
   );
   const bank = new Float32Array(bins * nMels);
   for (let band = 0; band < nMels; band++) {
@@ -145,11 +145,11 @@ export function melFilterbank({ sampleRate, nFft, nMels, fMin, fMax }: MelOption
   return bank;
 }
 
-/** PyTorch's: counted from the nearer end, in float32. */
+/** PyTorch's: counted from the nearer end, in float32, the product not rounded before it is added. */
 function linspace(first: number, last: number, count: number): Float32Array {
   const [start, end] = [Math.fround(first), Math.fround(last)];
   const step = Math.fround(Math.fround(end - start) / (count - 1));
   return Float32Array.from({ length: count }, (_, i) =>
-    i < count / 2 ? start + Math.fround(step * i) : end - Math.fround(step * (count - 1 - i)),
+    i < Math.floor(count / 2) ? start + step * i : end - step * (count - 1 - i),
   );
 }

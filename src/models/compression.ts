@@ -47,6 +47,28 @@ export interface CompressionModel {
   decodeLatent(codes: Tensor): Tensor;
   /** Decodes codes of `batch` clips as they come; `scale` as `encode` gave it. */
   streamingDecoder(batch: number, scale?: Tensor | null): StreamingDecoder;
+  /** SHA-256 of the weights: what else codes depend on. */
+  fingerprint(): string;
+  /** Frees the weights; the codec cannot be used any more. */
+  dispose(): void;
+}
+
+/** Codes [B, K, n] of `batch` clips, given as a tensor or as the values of one, as a tensor of the caller's scope. */
+export function codesTensor(codes: Tensor | Int32Array, batch: number, codebooks: number): Tensor {
+  if (!(codes instanceof Int32Array)) return codes;
+  return tf.tensor(codes.slice(), [batch, codebooks, codes.length / (batch * codebooks)], "int32");
+}
+
+/** wav [B, C, T] -> per row, per channel its samples, the first `length` of them. */
+export function samplesOf(wav: Tensor, length = Number.POSITIVE_INFINITY): Float32Array[][] {
+  const [batch, channels, samples] = wav.shape;
+  const values = wav.dataSync() as Float32Array;
+  return Array.from({ length: batch }, (_, b) =>
+    Array.from({ length: channels }, (_, c) => {
+      const start = (b * channels + c) * samples;
+      return values.slice(start, start + Math.min(samples, length));
+    }),
+  );
 }
 
 /**
@@ -91,6 +113,14 @@ export class InterleaveStereoCompressionModel implements CompressionModel {
   /** Counts the codebooks of one channel, before interleaving. */
   setNumCodebooks(count: number): void {
     this.mono.setNumCodebooks(count);
+  }
+
+  fingerprint(): string {
+    return this.mono.fingerprint();
+  }
+
+  dispose(): void {
+    this.mono.dispose();
   }
 
   /** wav [B, 2, T] -> interleaved codes; scale [B, 2], a mono codec's chunks after another */
@@ -142,14 +172,7 @@ export class InterleaveStereoCompressionModel implements CompressionModel {
     return {
       push: (codes) =>
         scoped(() => {
-          const given =
-            codes instanceof Int32Array
-              ? tf.tensor(
-                  codes.slice(),
-                  [batch, this.numCodebooks, codes.length / (batch * this.numCodebooks)],
-                  "int32",
-                )
-              : codes;
+          const given = codesTensor(codes, batch, this.numCodebooks);
           const all: Tensor = odd === null ? given : tf.concat([odd, given], 2);
           const [, , steps] = all.shape;
           const ready = this.perTimestep ? steps - (steps % 2) : steps;

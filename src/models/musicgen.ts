@@ -3,7 +3,8 @@ import { convertAudio } from "../data/audio/convert.ts";
 import type { ConditioningAttributes } from "../data/conditioning.ts";
 import { UserError } from "../errors.ts";
 import { scoped, type Tensor, tf } from "../runtime/index.ts";
-import type { CompressionModel } from "./compression.ts";
+import { type CompressionModel, samplesOf } from "./compression.ts";
+import { StyleConditioner, type StyleParams } from "./conditioners/style.ts";
 import { columns, Generator } from "./lm/generation.ts";
 import type { MusicGenLM } from "./lm/lm.ts";
 import { conditionStreams, describedSamples, hasWavs, melodiesFrom } from "./musicgen/attributes.ts";
@@ -77,6 +78,16 @@ export class MusicGen {
   setGenerationParams(params: Partial<GenerationParams>): this {
     checkParams(params);
     this.params = { ...this.params, ...defined(params) };
+    return this;
+  }
+
+  /** How a style model hears its excerpts. @throws UserError when this is none, or has fewer codebooks */
+  setStyleParams(params: StyleParams): this {
+    const style = Object.values(this.lm.conditionProvider.conditioners).find(
+      (conditioner) => conditioner instanceof StyleConditioner,
+    );
+    if (!style) throw new UserError("this model has no style conditioner");
+    (style as StyleConditioner).setParams(params);
     return this;
   }
 
@@ -160,9 +171,10 @@ export class MusicGen {
     options: StreamOptions = {},
   ): AsyncGenerator<AudioChunk, void, void> {
     const task = this.plan(samples, options);
-    const framesPerChunk = Math.max(1, Math.round((options.chunkDuration ?? 1) * this.frameRate));
-    if (!Number.isFinite(framesPerChunk))
-      throw new UserError(`chunkDuration=${options.chunkDuration}: a number of seconds is needed`);
+    const { chunkDuration = 1 } = options;
+    if (!(chunkDuration > 0 && Number.isFinite(chunkDuration)))
+      throw new UserError(`chunkDuration=${chunkDuration}: a number of seconds above 0 is needed`);
+    const framesPerChunk = Math.max(1, Math.round(chunkDuration * this.frameRate));
     const left = new AbortController();
     const signal = options.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
     const chunks = new Handover<AudioChunk>();
@@ -200,10 +212,19 @@ export class MusicGen {
     }
   }
 
+  /** Frees the weights of the model and its codec. */
+  dispose(): void {
+    this.generator.dispose();
+    this.lm.dispose();
+    this.codec.dispose();
+  }
+
   private samplesFor(
     descriptions: readonly (string | null)[],
     { melody }: GenerateOptions,
   ): ConditioningAttributes[] {
+    if (!Array.isArray(descriptions))
+      throw new UserError(`descriptions must be a list, as in ["slow piano"], not ${JSON.stringify(descriptions)}`);
     return describedSamples(descriptions, melody, this.lm.conditionProvider, this);
   }
 
@@ -242,6 +263,7 @@ export class MusicGen {
   ): Promise<Int32Array> {
     signal?.throwIfAborted();
     const { samples, params, total, window } = task;
+    const provider = this.lm.conditionProvider;
     // melodies of long audio go on with it: each window has its own part of them
     const moving = total > window && hasWavs(samples);
     return generateWindows(this.generator, {
@@ -252,10 +274,12 @@ export class MusicGen {
       cfgCoef: params.cfgCoef,
       cfgCoefBeta: params.cfgCoefBeta,
       conditions: (firstFrame) =>
-        conditionStreams(
-          this.lm.conditionProvider,
-          moving ? melodiesFrom(samples, firstFrame / this.frameRate, this.maxDuration) : samples,
-          params,
+        provider.withSeed(task.seeds[0], () =>
+          conditionStreams(
+            provider,
+            moving ? melodiesFrom(samples, firstFrame / this.frameRate, this.maxDuration) : samples,
+            params,
+          ),
         ),
       sameConditions: !moving,
       onStep: (done) => {
@@ -289,14 +313,7 @@ export class MusicGen {
     const { n_q: nQ } = this.lm.config;
     return scoped(() => {
       const wav = this.codec.decode(tf.tensor3d(codes, [batch, nQ, frames], "int32") as Tensor, null);
-      const [, channels, samples] = wav.shape as [number, number, number];
-      const values = wav.dataSync() as Float32Array;
-      return Array.from({ length: batch }, (_, b) =>
-        Array.from({ length: channels }, (_, c) => {
-          const start = (b * channels + c) * samples;
-          return values.slice(start, start + samples);
-        }),
-      );
+      return samplesOf(wav);
     });
   }
 }

@@ -1,5 +1,6 @@
 /** Neural-network parts that know nothing of music. */
 export { dropout, withDropout } from "./dropout.ts";
+export { fingerprint } from "./fingerprint.ts";
 export * from "./functional.ts";
 export { constant, type Initializer, InitializerStream, ones, scaledStd, zeros } from "./initializers.ts";
 export { Embedding, LayerNorm, Linear } from "./layers.ts";

@@ -1,8 +1,9 @@
 /**
- * Short-time Fourier transform with a gradient: frames times the matrix of the discrete Fourier transform. (tfjs's own goes
- * through complex numbers, of which it has no gradients.)
+ * Short-time Fourier transform with a gradient. (tfjs's own goes through complex numbers, of which it has no gradients; the
+ * product with a Fourier matrix has, but its rounding shows in the logarithms of quiet bins.)
  */
-import { autocast, type Tensor, tf, Variable } from "../runtime/index.ts";
+import { attr, runOp, type Tensor, tf } from "../runtime/index.ts";
+import { withGradient } from "./functional.ts";
 
 export interface Spectrum {
   /** [N, frames, size / 2 + 1] */
@@ -16,14 +17,37 @@ export interface Spectrum {
  */
 export function stft(x: Tensor, window: Tensor, hop: number): Spectrum {
   const [size] = window.shape;
-  const bins = size / 2 + 1;
   const frames = tf.mul(frame(x.expandDims(2), size, hop).squeeze([3]), window) as Tensor;
-  const [count, length] = frames.shape;
-  const rows = frames.reshape([count * length, size]);
-  const product = autocast(null, () => tf.matMul(rows as never, dftMatrix(size).value as never)) as Tensor;
-  const [real, imaginary] = tf.split(product.reshape([count, length, 2 * bins]), 2, 2);
+  const [real, imaginary] = tf.split(realFourier(frames), 2, 2);
   return { real, imaginary };
 }
+
+/**
+ * x [..., size] -> the real parts, then the imaginary parts of its size / 2 + 1 bins. The gradient of a transform is a transform:
+ * dx_t = sum_k re_k cos(2 pi k t / size) - im_k sin(…), which the inverse gives if the bins that it counts twice are halved.
+ */
+function realFourier(x: Tensor): Tensor {
+  const size = x.shape[x.shape.length - 1];
+  const fftLength = () => tf.tensor1d([size], "int32");
+  return withGradient([x], ([input]) => {
+    const [spectrum] = runOp("RFFT", [input, fftLength()], { Treal: real32, Tcomplex: complex64 });
+    const parts = ["Real", "Imag"].map((part) => runOp(part, [spectrum], { T: complex64, Tout: real32 })[0]);
+    return {
+      value: tf.concat(parts, -1),
+      gradFunc: (dy) => {
+        const weights = new Float32Array(size / 2 + 1).fill(size / 2);
+        weights[0] = weights[size / 2] = size;
+        const [re, im] = tf.split(dy, 2, -1).map((part) => tf.mul(part, tf.tensor1d(weights)) as Tensor);
+        const [bins] = runOp("Complex", [re, im], { T: real32, Tout: complex64 });
+        return runOp("IRFFT", [bins, fftLength()], { Treal: real32, Tcomplex: complex64 })[0];
+      },
+    };
+  });
+}
+
+const real32 = attr.type("float32");
+/** DT_COMPLEX64 */
+const complex64 = attr.type(8);
 
 /** x [N, T, C] -> [N, frames, size, C], a frame every `hop` steps, as many as are full. Built of slices, for their gradient. */
 export function frame(x: Tensor, size: number, hop: number): Tensor {
@@ -37,8 +61,7 @@ export function frame(x: Tensor, size: number, hop: number): Tensor {
     tf.slice(fitted, [0, i, 0], [batch, frames, hop * channels]),
   );
   const whole = tf.concat(shifted, 2);
-  const exact =
-    parts * hop === size ? whole : tf.slice(whole, [0, 0, 0], [batch, frames, size * channels]);
+  const exact = parts * hop === size ? whole : tf.slice(whole, [0, 0, 0], [batch, frames, size * channels]);
   return exact.reshape([batch, frames, size, channels]);
 }
 
@@ -59,31 +82,4 @@ export function hannWindow(length: number, size: number = length): Float32Array 
   const window = new Float32Array(size);
   for (let t = 0; t < length; t++) window[left + t] = (1 - Math.cos((2 * Math.PI * t) / length)) / 2;
   return window;
-}
-
-const matrices = new Map<number, Variable>();
-
-/** Columns cos and -sin of every bin, [size, 2 (size / 2 + 1)]: one variable for all who transform that size. */
-function dftMatrix(size: number): Variable {
-  let matrix = matrices.get(size);
-  if (matrix === undefined) {
-    matrix = new Variable([size, size + 2], () => dftValues(size));
-    matrices.set(size, matrix);
-  }
-  return matrix;
-}
-
-function dftValues(size: number): Float32Array {
-  const bins = size / 2 + 1;
-  const turn = Float64Array.from({ length: size }, (_, i) => (2 * Math.PI * i) / size);
-  const [cosines, sines] = [turn.map(Math.cos), turn.map(Math.sin)];
-  const matrix = new Float32Array(size * 2 * bins);
-  for (let t = 0; t < size; t++) {
-    for (let k = 0; k < bins; k++) {
-      const at = (k * t) % size;
-      matrix[t * 2 * bins + k] = cosines[at];
-      matrix[t * 2 * bins + bins + k] = -sines[at];
-    }
-  }
-  return matrix;
 }

@@ -4,9 +4,12 @@ import { setImmediate } from "node:timers/promises";
 import type { TensorSource } from "../checkpoint/safetensors.ts";
 import type { MusicGenConfig } from "../config/schema.ts";
 import { type Batch, itemWav } from "../data/batch.ts";
+import type { BatchSource } from "../data/batch_source.ts";
 import { buildLoaders, type DataConfig, type Split } from "../data/build_loaders.ts";
+import type { TextStatesCache } from "../data/cache/text_states.ts";
+import { toCodes } from "../data/cache/tokens.ts";
+import type { UpdateWriter } from "../data/cache/updates.ts";
 import type { ConditioningAttributes, JointEmbedCondition, WavCondition } from "../data/conditioning.ts";
-import type { DataLoader } from "../data/loader.ts";
 import { type MusicInfo, musicConditions } from "../data/music_dataset.ts";
 import { UserError } from "../errors.ts";
 import { averager } from "../log/averager.ts";
@@ -14,7 +17,7 @@ import { Formatter } from "../log/formatter.ts";
 import { terminal } from "../log/live_line.ts";
 import { StageProgress } from "../log/progress.ts";
 import { buildMetrics, measuresAudio } from "../metrics/build.ts";
-import { buildCompressionModel, buildLM, trainedDuration } from "../models/builders.ts";
+import { buildLM, trainedDuration } from "../models/builders.ts";
 import type { CompressionModel } from "../models/compression.ts";
 import { nullify } from "../models/conditioners/base.ts";
 import {
@@ -22,6 +25,7 @@ import {
   ClassifierFreeGuidanceDropout,
   CONDITION_KINDS,
 } from "../models/conditioners/dropout.ts";
+import { LazyCompressionModel } from "../models/lazy_codec.ts";
 import type { MusicGenLM } from "../models/lm/lm.ts";
 import { MusicGen } from "../models/musicgen.ts";
 import type { Parameter } from "../nn/index.ts";
@@ -48,12 +52,20 @@ import { UpdateProfiler } from "./profiler.ts";
 import type { Run } from "./run.ts";
 import { Solver } from "./solver.ts";
 import { MeanMetrics, type Metrics } from "./stage_metrics.ts";
+import {
+  cachedSplits,
+  openCachedUpdates,
+  openCodec,
+  openedCache,
+  openTextCaches,
+  openUpdateWriter,
+} from "./token_cache.ts";
 import { openMusicGen } from "./trained.ts";
 
-type Loader = DataLoader<MusicInfo>;
+type Loader = BatchSource<MusicInfo>;
 
 export class MusicGenSolver extends Solver {
-  protected readonly bestMetric = "ce";
+  protected readonly bestMetric: "ce" | null;
   protected readonly formatter = new Formatter({
     formats: { lr: ".2E", ce: ".3f", ppl: ".3f", grad_norm: ".3E", d: ".2E" },
     excludeKeys: ["ce_q*", "ppl_q*"],
@@ -76,6 +88,9 @@ export class MusicGenSolver extends Solver {
   private readonly musicgen: MusicGen;
   private readonly step: LMStep;
   private readonly best: BestState;
+  /** With `cache.write`: takes what is trained on. */
+  private readonly updateWriter: UpdateWriter | null;
+  private readonly textCaches: TextStatesCache[];
   /** Whether the weights that were validated last are the best, and still there. */
   private bestIsNow = false;
   private updates = 0;
@@ -87,31 +102,49 @@ export class MusicGenSolver extends Solver {
   static async build(cfg: MusicGenConfig, run: Run): Promise<MusicGenSolver> {
     const { log } = run;
     checkOptions(cfg);
-    const loaders = buildLoaders<MusicInfo>(
+    const cache = openedCache(cfg);
+    const cachedUpdates = openCachedUpdates(cfg, cache);
+    const fromFiles: Split[] = ["valid", "evaluate", "generate"];
+    const loaders: Partial<Record<Split, Loader>> = buildLoaders<MusicInfo>(
       cfg as unknown as DataConfig,
-      ["train", "valid", "evaluate", "generate"],
+      cachedUpdates ? fromFiles : ["train", ...fromFiles],
       {
         type: "music",
         warn: (message) => log.warn(message),
         mappers: run.datasetMappers,
+        cache: cachedSplits(cfg, cache),
       },
     );
+    if (cachedUpdates) loaders.train = cachedUpdates;
     const needed = cfg.execute_only === null ? (["train", "valid"] as const) : [cfg.execute_only as Split];
     for (const split of needed) {
       if (!loaders[split]) throw new UserError(`datasource.${split} is null, but this run needs it`);
     }
-    log.info(`loading the codec ${cfg.compression_model_checkpoint}`);
-    const codec = await buildCompressionModel(cfg);
+    if (cache) log.info(`tokens come from the cache ${cfg.cache.path} (${cache.kind})`);
+    else log.info(`loading the codec ${cfg.compression_model_checkpoint}`);
+    const codec = await openCodec(cfg, cache);
     const lm = await buildLM(cfg);
-    return new MusicGenSolver(cfg, run, { lm, codec, loaders });
+    const textCaches = openTextCaches(cfg, lm.conditionProvider);
+    const updateWriter = await openUpdateWriter(cfg, codec);
+    return new MusicGenSolver(cfg, run, { lm, codec, loaders, textCaches, updateWriter });
   }
 
   private constructor(
     cfg: MusicGenConfig,
     run: Run,
-    parts: { lm: MusicGenLM; codec: CompressionModel; loaders: Partial<Record<Split, Loader>> },
+    parts: {
+      lm: MusicGenLM;
+      codec: CompressionModel;
+      loaders: Partial<Record<Split, Loader>>;
+      textCaches: TextStatesCache[];
+      updateWriter: UpdateWriter | null;
+    },
   ) {
     super(cfg, run);
+    // what is written to a cache is not trained for its own sake
+    this.bestMetric = parts.updateWriter ? null : "ce";
+    this.textCaches = parts.textCaches;
+    this.updateWriter = parts.updateWriter;
     this.lm = parts.lm;
     this.codec = parts.codec;
     this.loaders = parts.loaders;
@@ -232,7 +265,9 @@ export class MusicGenSolver extends Solver {
         const draw = this.updates * this.accumulate + i;
         const dropoutKey = tf.tensor1d([this.cfg.seed ?? 0, draw], "int32") as Tensor;
         this.profiler?.phase("codec");
-        return { ...this.tokens(batch), conditions, dropoutKey };
+        const codes = this.codes(batch);
+        this.keep(codes, batch, index * this.accumulate + i);
+        return { ...this.tokens(codes, batch), conditions, dropoutKey };
       });
       this.profiler?.phase("train step");
       const result = this.withAdvice(() => this.step.train(inputs, rates, averages));
@@ -280,12 +315,39 @@ export class MusicGenSolver extends Solver {
     }
   }
 
+  /** The codec's codes of a batch, int32 [B, K, T]. */
+  private codes({ codes, wav, shape }: Batch<MusicInfo>): Tensor {
+    if (codes) return tf.tensor3d(Int32Array.from(codes.values), codes.shape, "int32") as Tensor;
+    return this.codec.encode(tf.tensor3d(wav, shape) as Tensor).codes;
+  }
+
+  /** Puts a batch of the epoch into the cache that is written. */
+  private keep(codes: Tensor, { infos }: Batch<MusicInfo>, number: number): void {
+    if (!this.updateWriter) return;
+    const values = codes.dataSync() as Int32Array;
+    const size = values.length / infos.length;
+    const rows = infos.map((_, i) => toCodes(values.slice(i * size, (i + 1) * size), codes.shape[1]!));
+    this.updateWriter.write(this.epoch, number, rows, infos);
+  }
+
+  /** With `cache.write`, each of `cache.write_num_shards` jobs runs its share of the epochs. */
+  protected override isMine(epoch: number): boolean {
+    const { write_shard: shard, write_num_shards: shards } = this.cfg.cache;
+    return !this.updateWriter || (epoch - 1) % shards === shard;
+  }
+
+  /** From a cache of tokens, training has not needed the codec so far. */
+  private async loadCodec(): Promise<void> {
+    if (!(this.codec instanceof LazyCompressionModel) || this.codec.isLoaded) return;
+    this.log.info(`loading the codec ${this.cfg.compression_model_checkpoint}`);
+    await this.codec.load();
+  }
+
   /**
-   * The codec's codes of a batch, int32 [B, K, T]. With `tokens.padding_with_special_token`, what lies in an item's padding
+   * Codes as the step takes them. With `tokens.padding_with_special_token`, what lies in an item's padding
    * is the special token and not counted: mask float32 [B, K, T]. Otherwise padded silence is learned like any sound.
    */
-  private tokens(batch: Batch<MusicInfo>): { codes: Tensor; mask: Tensor | null } {
-    const { codes } = this.codec.encode(tf.tensor3d(batch.wav, batch.shape) as Tensor);
+  private tokens(codes: Tensor, batch: Batch<MusicInfo>): { codes: Tensor; mask: Tensor | null } {
     if (!this.cfg.tokens.padding_with_special_token) return { codes, mask: null };
     const [rows, codebooks, frames] = codes.shape as [number, number, number];
     const valid = new Float32Array(rows * codebooks * frames);
@@ -314,6 +376,7 @@ export class MusicGenSolver extends Solver {
     const loader = this.loaders.evaluate!;
     const count = this.stageBatches("evaluate", loader);
     const progress = this.progress("evaluate_generation", epoch, count, loader);
+    await this.loadCodec();
     const metrics = await buildMetrics(this.cfg);
     try {
       const batches = progress.over(first(count, loader.batches(0)));
@@ -337,9 +400,10 @@ export class MusicGenSolver extends Solver {
     const mean = new MeanMetrics();
     for await (const batch of progress.over(first(batches, loader.batches(0)))) {
       const attributes = await this.attributes(batch, false);
+      if (!batch.codes) await this.loadCodec();
       const metrics = scoped(() => {
         const conditions = this.lm.conditionProvider.prepare(attributes, { training: false });
-        return this.step.valid({ ...this.tokens(batch), conditions });
+        return this.step.valid({ ...this.tokens(this.codes(batch), batch), conditions });
       });
       mean.add(metrics);
       progress.update(mean.mean());
@@ -355,6 +419,7 @@ export class MusicGenSolver extends Solver {
   protected async generateEpoch(epoch: number, check: () => void): Promise<Metrics> {
     const loader = this.loaders.generate;
     if (!loader) return {};
+    await this.loadCodec();
     const folder = join(this.run.folder, this.cfg.generate.path);
     const batches = this.stageBatches("generate", loader);
     const progress = this.progress("generate", epoch, batches, loader);
@@ -476,6 +541,8 @@ export class MusicGenSolver extends Solver {
   async close(): Promise<void> {
     this.profiler?.finish();
     await Promise.all(Object.values(this.loaders).map((loader) => loader.close()));
+    for (const cache of this.textCaches) cache.close();
+    this.updateWriter?.close();
   }
 
   private choosePrecision(): AutocastType | null {

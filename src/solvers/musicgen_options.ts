@@ -2,11 +2,13 @@
 import type { MusicGenConfig } from "../config/schema.ts";
 import { UserError } from "../errors.ts";
 import { checkMetrics } from "../metrics/build.ts";
+import { checkCacheOptions } from "./token_cache.ts";
 
 /** Throws a UserError for options that are not built or make no sense. */
 export function checkOptions(cfg: MusicGenConfig): void {
   refuseUnbuilt(cfg);
   checkMetrics(cfg);
+  checkCacheOptions(cfg);
   const { stage_samples: limit = "auto", dataset, generate } = cfg;
   if (limit !== null && limit !== "auto" && !(Number.isInteger(limit) && (limit as number) > 0)) {
     throw new UserError(`stage_samples=${limit}: use auto, a number of samples, or null`);
@@ -29,7 +31,6 @@ export function checkOptions(cfg: MusicGenConfig): void {
 function refuseUnbuilt(cfg: MusicGenConfig): void {
   const audio = cfg.generate.audio as Record<string, unknown>;
   const unbuilt: [boolean, string][] = [
-    [cfg.cache.path !== null || cfg.cache.write, "cache (of tokens)"],
     [
       audio.sample_rate != null && audio.sample_rate !== cfg.sample_rate,
       "generate.audio.sample_rate other than sample_rate",

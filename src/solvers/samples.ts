@@ -5,10 +5,10 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
+import { writeFileAtomically } from "../checkpoint/atomic_file.ts";
 import type { AudioClip } from "../data/audio/audio.ts";
 import { type NormalizeOptions, normalizeAudio } from "../data/audio/normalize.ts";
 import { type AudioFormat, writeAudio } from "../data/audio/write.ts";
-import { writeFileAtomic } from "../xp/folder.ts";
 import { audioId, type SampleInput, sampleId } from "./sample_id.ts";
 
 /** A sample to be written. */
@@ -81,7 +81,8 @@ export async function writeSample(
     reference,
     generation_args: sample.generationArgs,
   };
-  writeFileAtomic(descriptionOf(path), `${JSON.stringify(description, null, 2)}\n`);
+  const text = Buffer.from(`${JSON.stringify(description, null, 2)}\n`);
+  await writeFileAtomically(descriptionOf(path), text.length, (file) => file.append(text));
   return { sample: description, clip };
 }
 
@@ -114,8 +115,7 @@ export function readSamples(folder: string): Samples {
 }
 
 function readDescription(folder: string, epoch: number, name: string): Sample | null {
-  const here = (path: string, ...parts: string[]) =>
-    join(folder, ...parts, path.split("/").at(-1) as string);
+  const here = (path: string, ...parts: string[]) => join(folder, ...parts, path.split("/").at(-1) as string);
   try {
     const sample = JSON.parse(readFileSync(join(folder, String(epoch), name), "utf8")) as Sample;
     const { path, prompt, reference } = sample;

@@ -14,6 +14,7 @@ import { Checkpoint, type CheckpointContent } from "./checkpoint.ts";
 import { SignalWatch } from "./interruption.ts";
 import type { Run } from "./run.ts";
 import { type EpochMetrics, MeanMetrics, type MetricSums, type Metrics } from "./stage_metrics.ts";
+import { tellEarlierSamples } from "./tracked_samples.ts";
 import { type ProgressName, Watchdog } from "./watchdog.ts";
 
 export type Stage = "train" | "valid" | "evaluate" | "generate";
@@ -31,8 +32,8 @@ export abstract class Solver {
   protected readonly log: Logger;
   protected history: EpochMetrics[] = [];
   protected abstract readonly formatter: Formatter;
-  /** The validation metric whose lowest value marks the best state. */
-  protected abstract readonly bestMetric: string;
+  /** The validation metric whose lowest value marks the best state; null: there is none. */
+  protected abstract readonly bestMetric: string | null;
   private pending: EpochMetrics = {};
   private position: Position | null = null;
   private readonly checkpoint: Checkpoint;
@@ -72,6 +73,11 @@ export abstract class Solver {
   abstract show(): string;
   abstract close(): Promise<void>;
 
+  /** Whether this job runs the epoch; the others are left to other jobs. */
+  protected isMine(_epoch: number): boolean {
+    return true;
+  }
+
   get epoch(): number {
     return this.history.length + 1;
   }
@@ -84,7 +90,7 @@ export abstract class Solver {
   /** Trains until `optim.epochs`, from where the last run of this experiment stopped. */
   async train(): Promise<void> {
     await this.restore();
-    this.openTrackers();
+    await this.openTrackers();
     const { use, timeout } = this.cfg.deadlock;
     if (use) {
       this.watchdog = new Watchdog({ seconds: timeout, file: join(this.run.folder, "deadlock.txt") });
@@ -97,7 +103,7 @@ export abstract class Solver {
     try {
       while (this.epoch <= epochs) {
         const began = performance.now();
-        await this.runEpoch(this.epoch);
+        if (this.isMine(this.epoch)) await this.runEpoch(this.epoch);
         await this.commit();
         const seconds = (performance.now() - began) / 1000;
         const left = epochs - this.history.length;
@@ -202,11 +208,13 @@ export abstract class Solver {
     }
   }
 
-  private openTrackers(): void {
+  private async openTrackers(): Promise<void> {
     const { folder, signature, log } = this.run;
     const config = this.cfg as unknown as Record<string, unknown>;
     const told = [...this.history, this.pending];
     this.trackers = new Trackers(this.cfg as never, { folder, signature, log, config }, told);
+    const generated = this.pending.generate ? this.epoch : this.history.length;
+    await tellEarlierSamples(this.trackers, join(folder, this.cfg.generate.path), generated);
   }
 
   private async stage(name: Stage, f: () => Promise<Metrics>): Promise<void> {
@@ -230,8 +238,10 @@ export abstract class Solver {
 
   /** Lower is better, and a tie counts as new best. */
   private isBest(): boolean {
-    const value = this.pending.valid?.[this.bestMetric];
-    const previous = this.history.flatMap((epoch) => epoch.valid?.[this.bestMetric] ?? []);
+    const { bestMetric } = this;
+    if (bestMetric === null) return false;
+    const value = this.pending.valid?.[bestMetric];
+    const previous = this.history.flatMap((epoch) => epoch.valid?.[bestMetric] ?? []);
     return value !== undefined && previous.every((other) => value <= other);
   }
 

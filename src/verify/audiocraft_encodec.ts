@@ -1,10 +1,10 @@
 /** AudioCraft's EnCodec: coding in several settings, and its training (quantizer, losses, discriminators, balancer). */
 import { EncodecCompressionModel } from "../models/encodec/compression.ts";
 import { buildEncodec } from "../models/encodec/config.ts";
-import { loadEncodec } from "../models/encodec/weights.ts";
 import { InitializerStream, type TensorSource } from "../nn/index.ts";
 import { type Checks, check, failed, once } from "./check.ts";
-import { type Codec, codecTolerance as tolerance, values, wrongCodes } from "./codec.ts";
+import { codecOf, codecTolerance as tolerance, values, wrongCodes } from "./codec.ts";
+import { verifyCodecTraining } from "./codec_training.ts";
 import { maxDifference } from "./compare.ts";
 import type { GoldenFolder, Json } from "./folder.ts";
 import { shapeMismatches } from "./shapes.ts";
@@ -15,7 +15,7 @@ export async function* verifyAudiocraftEncodec(folder: GoldenFolder): Checks {
   if (folder.has("true_shapes.json")) yield await check("true shapes", 0, () => trueShapes(folder, config));
   yield* verifyCoding(folder, config);
   if (folder.has("variants.safetensors")) yield* verifyVariants(folder, config);
-  yield* verifyTraining(folder);
+  yield* verifyCodecTraining(folder, config);
 }
 
 /** `eval.*` of outputs.safetensors, with the weights from after the training steps. */
@@ -119,12 +119,6 @@ function stripped(source: TensorSource, prefix: string): TensorSource {
   };
 }
 
-function codecOf(config: Json, weights: TensorSource): Codec {
-  const codec = buildEncodec(config, new InitializerStream(0));
-  loadEncodec(codec, weights);
-  return codec;
-}
-
 /** Names and shapes of the model at its true size, of which the folder's own is a small copy. */
 function trueShapes(folder: GoldenFolder, config: Json) {
   const golden = folder.json("true_shapes.json").tensors as [string, number[]][];
@@ -142,16 +136,4 @@ function trueShapes(folder: GoldenFolder, config: Json) {
     model.namedParameters().map(([name, { shape }]) => [name, shape] as const),
     golden,
   );
-}
-
-/** What training has to reproduce: by file or by the beginning of tensors' names in outputs.safetensors. */
-async function* verifyTraining(folder: GoldenFolder): Checks {
-  const notBuilt = "training of the codec is not built";
-  const names = folder.tensors("outputs").names;
-  for (const step of ["step1", "step2", "step3"]) {
-    if (names.some((name) => name.startsWith(`${step}.`))) yield failed(step, tolerance, notBuilt);
-  }
-  for (const file of ["kmeans", "losses", "msstftd", "mpd", "msd", "balancer", "balancer_toy"]) {
-    if (folder.has(`${file}.safetensors`)) yield failed(file, tolerance, notBuilt);
-  }
 }

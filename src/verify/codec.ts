@@ -1,10 +1,19 @@
 /** What the checks of both families of EnCodec share. */
-import type { buildEncodec } from "../models/encodec/config.ts";
+import { buildEncodec, type Section } from "../models/encodec/config.ts";
+import { loadEncodec } from "../models/encodec/weights.ts";
+import { InitializerStream, type TensorSource } from "../nn/index.ts";
 import { type Tensor, tf } from "../runtime/index.ts";
 
 export type Codec = ReturnType<typeof buildEncodec>;
 
 export const codecTolerance = 5e-6;
+
+/** The model of AudioCraft's sections, with weights. */
+export function codecOf(config: Section, weights: TensorSource): Codec {
+  const codec = buildEncodec(config, new InitializerStream(0));
+  loadEncodec(codec, weights);
+  return codec;
+}
 
 /** Squared distances that differ by less than this are equal: rounding may choose either entry. */
 const codeMargin = 1e-5;

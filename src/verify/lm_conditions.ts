@@ -7,6 +7,7 @@ import { T5Encoder } from "../models/t5/encoder.ts";
 import { Embedding, InitializerStream, loadState, zeros } from "../nn/index.ts";
 import { type Tensor, tf } from "../runtime/index.ts";
 import type { GoldenFolder, Json } from "./folder.ts";
+import { melodyCondition } from "./lm_melody.ts";
 import { tensorOf } from "./tensors.ts";
 
 const undrawn = new InitializerStream(0);
@@ -57,6 +58,8 @@ function goldenCondition(folder: GoldenFolder, name: string, outputDim: number):
   if (ids !== undefined && !hasTable && folder.has("t5_weights.safetensors")) {
     return t5Condition(folder, name, ids, outputDim);
   }
+  const melody = melodyCondition(folder, name, outputDim);
+  if (melody !== null) return melody;
   const features = own.find((input) => inputs.dtype(input) === "F32" && inputs.shape(input).length === 3);
   const input = hasTable ? (ids ?? features) : features;
   if (input === undefined) {

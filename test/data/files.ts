@@ -73,3 +73,19 @@ export function manifestOf(path: string, rows: Partial<AudioMeta>[]): string {
   writeFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
   return path;
 }
+
+/** A mono WAV with a sine. */
+export function toneWav(
+  path: string,
+  seconds: number,
+  hertz: number,
+  sampleRate = 1000,
+  gain = 0.5,
+): AudioMeta {
+  const wave = Float32Array.from(
+    { length: seconds * sampleRate },
+    (_, i) => gain * Math.sin((2 * Math.PI * hertz * i) / sampleRate),
+  );
+  writeWav(path, { samples: [wave], sampleRate }, { format: "f32" });
+  return { path, duration: seconds, sampleRate, amplitude: null, weight: null, infoPath: null };
+}

@@ -4,8 +4,8 @@ import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { readManifest } from "../../src/data/manifest.ts";
-import { scanFolder, writeManifest } from "../../src/data/scan.ts";
+import { readManifest, writeManifest } from "../../src/data/manifest.ts";
+import { scanFolder } from "../../src/data/scan.ts";
 import { UserError } from "../../src/errors.ts";
 import { main } from "../../src/manifest.ts";
 import { rampWav, scratch } from "./files.ts";
@@ -115,7 +115,7 @@ test("scanning finds audio by suffix, follows links without looping, and reports
   writeFileSync(join(root, "notes.txt"), "");
   symlinkSync(root, join(root, "deep", "up"));
   const unreadable: string[] = [];
-  const rows = await scanFolder(root, { complete: true, onUnreadable: (path) => unreadable.push(path) });
+  const rows = await scanFolder(root, { amplitude: true, onUnreadable: (path) => unreadable.push(path) });
   assert.deepEqual(
     rows.map(({ path, duration }) => [path, duration]),
     [

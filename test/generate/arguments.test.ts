@@ -40,6 +40,7 @@ test("switches need no value, may have one, and are switched off by no-", () => 
 for (const [argument, message] of [
   ["durration=3", /no option durration \(did you mean duration\?\); it has model, duration/],
   ["--no-duration", /no option no-duration/],
+  ["constructor=3", /no option constructor/],
   ["--no-stream=true", /takes no value/],
   ["duration=abc", /duration=abc: a number is needed/],
   ["duration=0", /duration=0: a number of at least 0.01/],
@@ -149,6 +150,11 @@ for (const [argv, message] of [
   [["a", "b", "--stream"], /out=- takes one sample, and 2 are asked for/],
   [["a", "--stream", "format=mp3"], /format=mp3 cannot be streamed/],
   [["a", "--stream", "strategy=peak"], /a stream has the model's own levels/],
+  [["a", "strategy=peak", "--no-normalize"], /strategy=peak normalises/],
+  [["a", "chunk_duration=2"], /chunk_duration=2 is for stream=true/],
+  [["a", "mp3_rate=128", "out=a.ogg"], /mp3_rate=128 is for MP3 files/],
+  [["a", "prompt_duration=2"], /prompt_duration is a part of prompt_audio/],
+  [["a", "--remove-prompts"], /remove_prompts=true needs something to remove/],
 ] as [string[], RegExp][]) {
   test(`${argv.join(" ")} is refused before a model is loaded`, () => {
     const { descriptions, options } = parseArguments(argv);

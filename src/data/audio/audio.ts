@@ -1,5 +1,6 @@
 /** Audio in memory and the error for files that cannot be read. */
 import { UserError } from "../../errors.ts";
+import type { Scratch } from "./scratch.ts";
 
 /** Planar samples in [-1, 1], one Float32Array per channel, all of the same length. */
 export interface AudioClip {
@@ -18,8 +19,11 @@ export interface AudioInfo {
 /** A file opened for segment reads. Positions count samples per channel at the file's own rate. */
 export interface AudioFile {
   readonly info: AudioInfo;
-  /** Samples [start, start + frames), which must lie inside the file; throws AudioReadError if they cannot be had. */
-  read(start: number, frames: number): Promise<Float32Array[]>;
+  /**
+   * Samples [start, start + frames), which must lie inside the file. With `scratch`, they may be in its memory.
+   * Throws AudioReadError if they cannot be had, all of them, as finite numbers.
+   */
+  read(start: number, frames: number, scratch?: Scratch): Promise<Float32Array[]>;
   close(): void;
 }
 

@@ -29,19 +29,24 @@ export class FileBytes {
 
   /** The bytes [offset, offset + length), fewer at the end of the file. The buffer starts aligned at 0. */
   read(offset: number, length: number): Uint8Array {
-    const wanted = Math.max(0, Math.min(length, this.size - offset));
-    const bytes = new Uint8Array(wanted);
+    const bytes = new Uint8Array(Math.max(0, Math.min(length, this.size - offset)));
+    const done = this.readInto(bytes, offset);
+    return done === bytes.length ? bytes : bytes.subarray(0, done);
+  }
+
+  /** Fills `bytes` from `offset` on; returns how many there were. */
+  readInto(bytes: Uint8Array, offset: number): number {
     let done = 0;
     try {
-      while (done < wanted) {
-        const count = readSync(this.fd, bytes, done, wanted - done, offset + done);
+      while (done < bytes.length) {
+        const count = readSync(this.fd, bytes, done, bytes.length - done, offset + done);
         if (count === 0) break;
         done += count;
       }
     } catch (error) {
       throw asReadError(this.path, error);
     }
-    return done === wanted ? bytes : bytes.subarray(0, done);
+    return done;
   }
 
   close(): void {

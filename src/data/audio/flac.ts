@@ -33,7 +33,7 @@ export class FlacFile implements AudioFile {
     if (decoded.samplesDecoded < begin + frames)
       throw new AudioReadError(this.file.path, "some of its frames cannot be decoded");
     return decoded.channelData.map((channel) =>
-      rescale(channel.slice(begin, begin + frames), decoded.bitDepth),
+      rescale(channel.subarray(begin, begin + frames), decoded.bitDepth),
     );
   }
 
@@ -151,10 +151,14 @@ export class FlacFile implements AudioFile {
   }
 }
 
-/** The decoder divides integers by 2^(bits - 1) - 1; elsewhere, and in AudioCraft, full scale is 2^(bits - 1). */
+/** Adding and subtracting this rounds a float64 to the nearest integer, far faster than Math.round. */
+const ROUND = 1.5 * 2 ** 52;
+
+/** In place: the decoder divides integers by 2^(bits - 1) - 1; elsewhere, and in AudioCraft, full scale is 2^(bits - 1). */
 function rescale(samples: Float32Array, bits: number): Float32Array {
-  const half = 2 ** (bits - 1);
-  for (let i = 0; i < samples.length; i++) samples[i] = Math.round(samples[i] * (half - 1)) / half;
+  const full = 2 ** (bits - 1) - 1;
+  const step = 2 ** (1 - bits);
+  for (let i = 0; i < samples.length; i++) samples[i] = (samples[i] * full + ROUND - ROUND) * step;
   return samples;
 }
 

@@ -47,7 +47,7 @@ export class Mp3File implements AudioFile {
       throw new AudioReadError(this.file.path, "some of its frames cannot be decoded");
     return decoded.channelData
       .slice(0, index.channels)
-      .map((channel) => channel.slice(begin, begin + frames));
+      .map((channel) => channel.subarray(begin, begin + frames));
   }
 
   private firstFrameToDecode(frame: number): number {

@@ -44,7 +44,7 @@ export class OggFile implements AudioFile {
       );
       const begin = start - firstSample;
       if (decoded.samplesDecoded < begin + frames) throw new Error("packets are missing");
-      return decoded.channelData.map((channel) => channel.slice(begin, begin + frames));
+      return decoded.channelData.map((channel) => channel.subarray(begin, begin + frames));
     } catch (error) {
       throw asReadError(this.path, error);
     }

@@ -7,6 +7,7 @@ import { FlacFile } from "./flac.ts";
 import { Mp3File } from "./mp3.ts";
 import { parseMpegHeader, skipId3 } from "./mp3_index.ts";
 import { OggFile } from "./ogg.ts";
+import type { Scratch } from "./scratch.ts";
 import { WavFile } from "./wav.ts";
 
 export interface ReadOptions {
@@ -48,14 +49,18 @@ export async function readAudio(path: string, options: ReadOptions = {}): Promis
 }
 
 /** The segment of an open file that `options` asks for (see readAudio). */
-export async function readSegment(file: AudioFile, options: ReadOptions): Promise<AudioClip> {
+export async function readSegment(
+  file: AudioFile,
+  options: ReadOptions,
+  scratch?: Scratch,
+): Promise<AudioClip> {
   const { sampleRate, channels, frames: total } = file.info;
   const start = Math.floor(sampleRate * (options.start ?? 0));
   const whole = options.duration === undefined || options.duration <= 0;
   const wanted = whole ? Math.max(0, total - start) : Math.floor(sampleRate * (options.duration as number));
   const present = Math.max(0, Math.min(wanted, total - start));
   const length = options.pad ? wanted : present;
-  let samples = present > 0 ? await file.read(start, present) : undefined;
+  let samples = present > 0 ? await file.read(start, present, scratch) : undefined;
   if (!samples || length > present) {
     const read = samples;
     samples = Array.from({ length: channels }, (_, c) => {

@@ -5,16 +5,27 @@
  * over input padded by its edge values. The window ends at t = 24 pi, so only the taps inside it are kept.
  */
 
+import { FRAMES_PER_BLOCK, instantiate, type ResampleModule, TAP_MULTIPLE } from "./resample_wasm.ts";
+import { floats, type Scratch } from "./scratch.ts";
+
 const ZEROS = 24;
 const ROLLOFF = 0.945;
-/** Output frames computed together. */
-const BLOCK = 4;
+/** Output samples computed in one go: what this takes stays in the processor's cache. */
+const CHUNK = 1 << 14;
 
-/** Planar samples at `oldRate` -> planar samples at `newRate`, floor(new * length / old) per channel. */
-export function resample(samples: Float32Array[], oldRate: number, newRate: number): Float32Array[] {
+/**
+ * Planar samples at `oldRate` -> planar samples at `newRate`, floor(new * length / old) per channel. Equal rates give the input
+ * itself; `scratch` gives the memory for the result.
+ */
+export function resample(
+  samples: Float32Array[],
+  oldRate: number,
+  newRate: number,
+  scratch?: Scratch,
+): Float32Array[] {
   if (oldRate === newRate) return samples;
   const kernel = polyphaseKernel(oldRate, newRate);
-  return samples.map((channel) => apply(channel, kernel));
+  return samples.map((channel) => apply(channel, kernel, scratch));
 }
 
 interface Polyphase {
@@ -28,45 +39,61 @@ interface Polyphase {
   first: Int32Array;
 }
 
-function apply(input: Float32Array, kernel: Polyphase): Float32Array {
-  const { old, new: phases, width, taps, weights, first } = kernel;
-  const length = Math.floor((phases * input.length) / old);
-  const frames = Math.ceil(length / phases / BLOCK) * BLOCK;
-  const padded = replicatePad(input, width, width + frames * old - input.length + taps + old);
-  // Frames beyond `length` come out of padding; they are computed to keep the inner loop whole, and cut off.
-  const out = new Float32Array(frames * phases);
-  for (let phase = 0; phase < phases; phase++) {
-    const row = weights.subarray(phase * taps, (phase + 1) * taps);
-    // Four frames at a time share the loads of the weights, and their sums need not wait for each other.
-    for (let frame = 0; frame < frames; frame += BLOCK) {
-      let s0 = 0;
-      let s1 = 0;
-      let s2 = 0;
-      let s3 = 0;
-      let x = frame * old + first[phase];
-      for (let tap = 0; tap < taps; tap++, x++) {
-        const w = row[tap];
-        s0 += w * padded[x];
-        s1 += w * padded[x + old];
-        s2 += w * padded[x + 2 * old];
-        s3 += w * padded[x + 3 * old];
-      }
-      const n = frame * phases + phase;
-      out[n] = s0;
-      out[n + phases] = s1;
-      out[n + 2 * phases] = s2;
-      out[n + 3 * phases] = s3;
-    }
+function apply(input: Float32Array, kernel: Polyphase, scratch: Scratch | undefined): Float32Array {
+  const { old, new: phases, width, taps } = kernel;
+  const out = floats(Math.floor((phases * input.length) / old), scratch);
+  const blockFrames = FRAMES_PER_BLOCK * Math.max(1, Math.floor(CHUNK / (FRAMES_PER_BLOCK * phases)));
+  const frames = Math.min(blockFrames, FRAMES_PER_BLOCK * Math.ceil(out.length / phases / FRAMES_PER_BLOCK));
+  if (frames === 0) return out;
+  const machine = prepare(kernel, frames * old + 2 * width + taps, frames * phases);
+  for (let done = 0; done < out.length; done += frames * phases) {
+    fill(machine.x, input, (done / phases) * old - width);
+    machine.run(frames / FRAMES_PER_BLOCK);
+    // Samples beyond the end come out of padding; they are computed to keep the inner loop whole.
+    out.set(machine.out.subarray(0, out.length - done), done);
   }
-  return out.slice(0, length);
+  return out;
 }
 
-function replicatePad(input: Float32Array, left: number, right: number): Float32Array {
-  const padded = new Float32Array(left + input.length + right);
-  padded.fill(input[0], 0, left);
-  padded.set(input, left);
-  padded.fill(input[input.length - 1], left + input.length);
-  return padded;
+/** `x` becomes the samples of `input` from `start` on, repeated at its edges. */
+function fill(x: Float32Array, input: Float32Array, start: number): void {
+  const before = Math.min(x.length, Math.max(0, -start));
+  const inside = input.subarray(start + before, start + x.length);
+  x.fill(input[0], 0, before);
+  x.set(inside, before);
+  x.fill(input[input.length - 1], before + inside.length);
+}
+
+interface Machine {
+  x: Float32Array;
+  out: Float32Array;
+  run(blocks: number): void;
+}
+
+let module: ResampleModule | undefined;
+/** The kernel whose weights are in the module's memory. */
+let loaded: Polyphase | undefined;
+
+/** Lays out the module's memory: first taps, weights, input, output. */
+function prepare(kernel: Polyphase, inputs: number, outputs: number): Machine {
+  const { old, new: phases, taps, weights, first } = kernel;
+  module ??= instantiate();
+  const { memory, run } = module;
+  const weightsAt = 4 * Math.ceil(phases / 4) * 4;
+  const xAt = weightsAt + weights.byteLength;
+  const outAt = xAt + 4 * inputs;
+  const end = outAt + 4 * outputs;
+  if (end > memory.buffer.byteLength) memory.grow(Math.ceil((end - memory.buffer.byteLength) / 65536));
+  if (loaded !== kernel) {
+    new Int32Array(memory.buffer, 0, phases).set(first.map((tap) => 4 * tap));
+    new Float32Array(memory.buffer, weightsAt, weights.length).set(weights);
+    loaded = kernel;
+  }
+  return {
+    x: new Float32Array(memory.buffer, xAt, inputs),
+    out: new Float32Array(memory.buffer, outAt, outputs),
+    run: (blocks) => run(xAt, weightsAt, 0, outAt, blocks, phases, 4 * taps, 4 * old),
+  };
 }
 
 const kernels = new Map<string, Polyphase>();
@@ -80,7 +107,7 @@ function polyphaseKernel(oldRate: number, newRate: number): Polyphase {
   if (cached) return cached;
   const rate = Math.min(old, phases) * ROLLOFF;
   const width = Math.ceil((ZEROS * old) / rate);
-  const taps = Math.min(2 * width + 1, 2 * width + old);
+  const taps = TAP_MULTIPLE * Math.ceil((2 * width + 1) / TAP_MULTIPLE);
   const weights = new Float32Array(phases * taps);
   const first = new Int32Array(phases);
   for (let phase = 0; phase < phases; phase++) {

@@ -1,8 +1,8 @@
 /** WAV, RF64 and BW64 files: the header is parsed once, a segment is one read of its byte range. */
 import { type AudioFile, type AudioInfo, AudioReadError, describeAudio } from "./audio.ts";
 import type { FileBytes } from "./file_bytes.ts";
-
-type Encoding = "u8" | "s16" | "s24" | "s32" | "f32" | "f64";
+import { type Encoding, readPcm } from "./pcm.ts";
+import type { Scratch } from "./scratch.ts";
 
 export class WavFile implements AudioFile {
   readonly info: AudioInfo;
@@ -11,7 +11,7 @@ export class WavFile implements AudioFile {
   private dataOffset: number;
   private blockAlign: number;
 
-  /** Throws AudioReadError for encodings other than PCM and float, and for headers that promise more than the file holds. */
+  /** Throws AudioReadError for other encodings than PCM, float and G.711, and for headers that promise more than the file holds. */
   constructor(file: FileBytes) {
     this.file = file;
     const { format, data } = readChunks(file);
@@ -23,11 +23,9 @@ export class WavFile implements AudioFile {
     this.info = describeAudio(file.path, sampleRate, channels, Math.floor(data.size / blockAlign));
   }
 
-  async read(start: number, frames: number): Promise<Float32Array[]> {
-    const bytes = this.file.read(this.dataOffset + start * this.blockAlign, frames * this.blockAlign);
-    if (bytes.byteLength < frames * this.blockAlign)
-      throw new AudioReadError(this.file.path, "it became shorter while it was read");
-    return deinterleave(bytes, this.encoding, this.info.channels, frames);
+  async read(start: number, frames: number, scratch?: Scratch): Promise<Float32Array[]> {
+    const offset = this.dataOffset + start * this.blockAlign;
+    return readPcm(this.file, offset, this.encoding, this.info.channels, frames, scratch);
   }
 
   close(): void {
@@ -45,7 +43,14 @@ interface Format {
 const PCM = 1;
 const FLOAT = 3;
 const EXTENSIBLE = 0xfffe;
-/** Names of encodings that are recognised, but not decoded (registered wFormatTag values). */
+/** Encodings by registered wFormatTag and bits of a sample's container. */
+const ENCODINGS: Record<number, Record<number, Encoding>> = {
+  [PCM]: { 8: "u8", 16: "s16le", 24: "s24le", 32: "s32le" },
+  [FLOAT]: { 32: "f32le", 64: "f64le" },
+  6: { 8: "alaw" },
+  7: { 8: "mulaw" },
+};
+/** Names of other encodings (and of those above that are not plain numbers). */
 const OTHER_ENCODINGS: Record<number, string> = {
   2: "Microsoft ADPCM",
   6: "A-law",
@@ -116,54 +121,16 @@ function dataSize(
 }
 
 function sampleEncoding(path: string, tag: number, bits: number): Encoding {
-  // Samples of fewer valid bits sit in the high bits of their container, so that only the container counts.
-  if (tag === PCM) {
-    if (bits === 8) return "u8";
-    if (bits === 16) return "s16";
-    if (bits === 24) return "s24";
-    if (bits === 32) return "s32";
-  } else if (tag === FLOAT) {
-    if (bits === 32) return "f32";
-    if (bits === 64) return "f64";
-  } else {
-    const name = OTHER_ENCODINGS[tag] ?? `format 0x${tag.toString(16)}`;
-    throw new AudioReadError(path, `WAV files with ${name} are not supported; convert it to PCM`);
+  const name = ENCODINGS[tag];
+  if (name === undefined) {
+    const what = OTHER_ENCODINGS[tag] ?? `format 0x${tag.toString(16)}`;
+    throw new AudioReadError(path, `WAV files with ${what} are not supported; convert it to PCM`);
   }
-  throw new AudioReadError(
-    path,
-    `its header claims ${tag === PCM ? "PCM" : "float"} samples of ${bits} bits`,
-  );
-}
-
-function deinterleave(
-  bytes: Uint8Array,
-  encoding: Encoding,
-  channels: number,
-  frames: number,
-): Float32Array[] {
-  const count = frames * channels;
-  if (encoding === "u8") return split(bytes, channels, frames, 1 / 128, 128);
-  if (encoding === "s24") return split24(bytes, channels, frames);
-  const Type = { s16: Int16Array, s32: Int32Array, f32: Float32Array, f64: Float64Array }[encoding];
-  const scale = { s16: 2 ** -15, s32: 2 ** -31, f32: 1, f64: 1 }[encoding];
-  return split(new Type(bytes.buffer as ArrayBuffer, bytes.byteOffset, count), channels, frames, scale, 0);
-}
-
-function split(values: ArrayLike<number>, channels: number, frames: number, scale: number, zero: number) {
-  return Array.from({ length: channels }, (_, channel) => {
-    const out = new Float32Array(frames);
-    for (let i = 0, j = channel; i < frames; i++, j += channels) out[i] = (values[j] - zero) * scale;
-    return out;
-  });
-}
-
-function split24(bytes: Uint8Array, channels: number, frames: number) {
-  return Array.from({ length: channels }, (_, channel) => {
-    const out = new Float32Array(frames);
-    for (let i = 0, j = 3 * channel; i < frames; i++, j += 3 * channels)
-      out[i] = ((bytes[j] << 8) | (bytes[j + 1] << 16) | (bytes[j + 2] << 24)) * 2 ** -31;
-    return out;
-  });
+  // Samples of fewer valid bits sit in the high bits of their container, so that only the container counts.
+  const encoding = name[bits];
+  if (encoding) return encoding;
+  const kind = { [PCM]: "PCM", [FLOAT]: "float" }[tag] ?? OTHER_ENCODINGS[tag];
+  throw new AudioReadError(path, `its header claims ${kind} samples of ${bits} bits`);
 }
 
 function view(bytes: Uint8Array): DataView {

@@ -54,6 +54,17 @@ export class Trackers implements Tracker {
     for (const { tracker, media } of this.trackers) if (media) tracker.sample?.(sample, epoch);
   }
 
+  /** Whether anyone takes samples of earlier parts of the run once more. */
+  get wantEarlierSamples(): boolean {
+    return this.trackers.some(({ tracker, media }) => media && tracker instanceof TensorBoardTracker);
+  }
+
+  /** A sample of an earlier part of the run, for those who start anew. */
+  earlierSample(sample: TrackedSample, epoch: number): void {
+    for (const { tracker, media } of this.trackers)
+      if (media && tracker instanceof TensorBoardTracker) tracker.sample(sample, epoch);
+  }
+
   async finish(state: "finished" | "interrupted" | "failed"): Promise<void> {
     await Promise.all(this.trackers.map(({ tracker }) => tracker.finish(state)));
   }

@@ -15,6 +15,7 @@ import {
   type WavCondition,
 } from "../../data/conditioning.ts";
 import { type Initializer, type InitializerStream, Linear, Module, maskedScore } from "../../nn/index.ts";
+import type { TorchGenerator } from "../../random/mt19937.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
 import type { ConditionKind, Nullify } from "./dropout.ts";
 import type { TokenBatch } from "./lut_tokenizer.ts";
@@ -81,6 +82,8 @@ export abstract class Conditioner<Kind extends ConditionKind = ConditionKind> ex
   /** Which attributes it is for. */
   abstract readonly kind: Kind;
   readonly outputProj: Linear;
+  /** Where `prepare` takes its random draws from; null when it makes none. */
+  protected readonly generator: TorchGenerator | null = null;
 
   /** From `dim` to the model's `outputDim`, with PyTorch's default initialisation or `weight`. */
   constructor(dim: number, outputDim: number, init: InitializerStream, weight?: Initializer) {
@@ -104,10 +107,17 @@ export abstract class Conditioner<Kind extends ConditionKind = ConditionKind> ex
 
   /** The state of the random draws that `prepare` makes, for a checkpoint; null when it makes none. */
   randomState(): number[] | null {
-    return null;
+    return this.generator?.state() ?? null;
   }
 
-  restoreRandomState(_state: readonly number[]): void {}
+  restoreRandomState(state: readonly number[]): void {
+    this.generator?.restore(state);
+  }
+
+  /** Starts the random draws anew. */
+  seedRandomState(seed: number): void {
+    this.generator?.seed(seed);
+  }
 
   /** hidden [B, L, dim] -> projected and masked, so that the bias does not reach what is not there. */
   protected project(

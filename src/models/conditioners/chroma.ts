@@ -36,7 +36,7 @@ export class ChromaStemConditioner extends WaveformConditioner {
   private readonly extractor: ChromaExtractor;
   private readonly separator: StemSeparator | null;
   private readonly cache: EmbeddingCache | null;
-  private readonly generator: TorchGenerator;
+  protected override readonly generator: TorchGenerator;
   /** Melodies of the loaded batch's waveforms; only with a separator. */
   private readonly melodies = new WeakMap<Float32Array, Float32Array>();
   /** Chroma that stand in for those of the samples outside training. */
@@ -116,14 +116,6 @@ export class ChromaStemConditioner extends WaveformConditioner {
       mask: tf.tensor2d(mask, [rows.length, frames]),
       crossBias: crossBias(frames),
     };
-  }
-
-  override randomState(): number[] {
-    return this.generator.state();
-  }
-
-  override restoreRandomState(state: readonly number[]): void {
-    this.generator.restore(state);
   }
 
   override dispose(): void {

@@ -7,7 +7,9 @@ import { UserError } from "../../errors.ts";
 import type { InitializerStream } from "../../nn/index.ts";
 import { TorchGenerator } from "../../random/mt19937.ts";
 import { type AutocastType, autocast, type Tensor, tf } from "../../runtime/index.ts";
+import { initializeCodebooks, isInitialized } from "../encodec/kmeans.ts";
 import { ResidualVectorQuantizer } from "../encodec/quantizer.ts";
+import { generatorSampler, seededSampler } from "../encodec/vector_sampler.ts";
 import {
   Conditioner,
   type ConditionTensors,
@@ -16,7 +18,6 @@ import {
   type PreparedCondition,
   type PrepareOptions,
 } from "./base.ts";
-import { initializeCodebooks, isInitialized, quantize } from "./learning_quantizer.ts";
 
 /** The quantizer of the embedding, with the original's keys and defaults beside it. */
 export interface EmbeddingQuantizerOptions {
@@ -52,7 +53,7 @@ export abstract class JointEmbeddingConditioner extends Conditioner<"joint_embed
   readonly kind = "joint_embed";
   readonly quantizer: ResidualVectorQuantizer | null;
   private readonly options: JointEmbeddingOptions;
-  private readonly generator: TorchGenerator;
+  protected override readonly generator: TorchGenerator;
   private isReady = false;
 
   /** @throws UserError when `textProbability` is not a probability */
@@ -106,17 +107,11 @@ export abstract class JointEmbeddingConditioner extends Conditioner<"joint_embed
   override forward(prepared: PreparedCondition, { training }: ForwardOptions): ConditionTensors {
     const { input, extra } = prepared;
     if (this.quantizer === null) return this.project(input, prepared);
-    const draws = { codebooks: extra!.codebooks, seed: extra!.seed };
-    const quantized = quantize(this.quantizer, input, draws, training ? this.options.quantizer : null);
+    const { codebooks, seed } = extra!;
+    const { decay, deadThreshold } = this.options.quantizer!;
+    const learning = training ? { decay, deadThreshold, sample: seededSampler(seed) } : null;
+    const { quantized } = this.quantizer.forward(input, { codebooks, learning });
     return this.project(quantized, prepared);
-  }
-
-  override randomState(): number[] {
-    return this.generator.state();
-  }
-
-  override restoreRandomState(state: readonly number[]): void {
-    this.generator.restore(state);
   }
 
   /** Makes the codebooks of the first embeddings of what is there. */
@@ -127,8 +122,9 @@ export abstract class JointEmbeddingConditioner extends Conditioner<"joint_embed
       if (rows.length === 0) return;
       tf.tidy(() => {
         const vectors = tf.gather(input.reshape([present.length, -1]), tf.tensor1d(rows, "int32"));
-        const { kmeansIterations } = this.options.quantizer!;
-        initializeCodebooks(this.quantizer!, vectors, kmeansIterations, this.generator);
+        const { kmeansIterations: iterations } = this.options.quantizer!;
+        const sample = generatorSampler(this.generator);
+        initializeCodebooks(this.quantizer!, vectors, { iterations, sample, refill: true });
       });
     }
     this.isReady = true;

@@ -77,6 +77,24 @@ export class ConditioningProvider extends Module {
     for (const [name, state] of Object.entries(states)) this.conditioners[name]?.restoreRandomState(state);
   }
 
+  /**
+   * Runs `f` with the draws that `seed` gives (excerpts of a style, melodies of an evaluation), and puts the random states back: what
+   * is generated depends on its seed alone, and disturbs no training.
+   */
+  async withSeed<T>(seed: number, f: () => Promise<T>): Promise<T> {
+    const before = this.randomStates();
+    for (const conditioner of Object.values(this.conditioners)) conditioner.seedRandomState(seed);
+    try {
+      return await f();
+    } finally {
+      this.restoreRandomStates(before);
+    }
+  }
+
+  override dispose(): void {
+    for (const conditioner of Object.values(this.conditioners)) conditioner.dispose();
+  }
+
   /** By kind, as AudioCraft tokenizes: so of [self_wav, description], both prepended, the wav ends up first. */
   private each<T>(f: (conditioner: Conditioner, name: string) => T): Record<string, T> {
     const entries = Object.entries(this.conditioners);

@@ -9,7 +9,9 @@ import { UserError } from "../../errors.ts";
 import { embedding, type InitializerStream } from "../../nn/index.ts";
 import { TorchGenerator } from "../../random/mt19937.ts";
 import { autocast, type Tensor, tf } from "../../runtime/index.ts";
+import { initializeCodebooks, isInitialized } from "../encodec/kmeans.ts";
 import { ResidualVectorQuantizer } from "../encodec/quantizer.ts";
+import { generatorSampler, seededSampler } from "../encodec/vector_sampler.ts";
 import type { TransformerConfig } from "../lm/config.ts";
 import { Transformer } from "../lm/transformer.ts";
 import {
@@ -21,7 +23,6 @@ import {
   type PrepareOptions,
 } from "./base.ts";
 import { BatchNorm } from "./batch_norm.ts";
-import { initializeCodebooks, isInitialized, quantize } from "./learning_quantizer.ts";
 import { EncodecFeatures, type StyleEmbed, type StyleFeatures } from "./style_features.ts";
 import { lengthMask } from "./waveform.ts";
 
@@ -59,6 +60,18 @@ export interface StyleConditionerOptions {
   seed?: number;
 }
 
+/** How an excerpt is heard in generation; what is left out stays as it is. */
+export interface StyleParams {
+  /** Codebooks of the bottleneck. */
+  evalCodebooks?: number;
+  /** Seconds. */
+  length?: number;
+  /** Every how manieth frame is kept. */
+  dsFactor?: number;
+  /** Codebooks of the codec that is listened with. */
+  encodecCodebooks?: number;
+}
+
 /** How the original's quantizer learns. */
 const DECAY = 0.99;
 const KMEANS_ITERATIONS = 10;
@@ -72,7 +85,7 @@ export class StyleConditioner extends Conditioner<"wav"> {
   /** Private to the class and so no part of the state dict: a checkpoint does not carry the frozen model. */
   readonly #features: StyleFeatures;
   private readonly options: StyleConditionerOptions;
-  private readonly generator: TorchGenerator;
+  protected override readonly generator: TorchGenerator;
   private isReady = false;
 
   constructor(options: StyleConditionerOptions, init: InitializerStream) {
@@ -92,17 +105,13 @@ export class StyleConditioner extends Conditioner<"wav"> {
     this.generator = new TorchGenerator(options.seed ?? 1234);
   }
 
-  /**
-   * Changes how an excerpt is heard in generation: codebooks of the bottleneck, seconds, frames that become one, codebooks
-   * of the codec. @throws UserError when there are fewer codebooks
-   */
-  setParams(params: {
-    evalCodebooks?: number;
-    length?: number;
-    dsFactor?: number;
-    encodecCodebooks?: number;
-  }): void {
+  /** Changes how an excerpt is heard in generation. @throws UserError when there are fewer codebooks */
+  setParams(params: StyleParams): void {
     const { encodecCodebooks, ...others } = params;
+    const { length = 1, dsFactor = 1 } = others;
+    if (!(length > 0)) throw new UserError(`style.length=${length}: a number of seconds above 0 is needed`);
+    if (!(Number.isInteger(dsFactor) && dsFactor > 0))
+      throw new UserError(`style.ds_factor=${dsFactor}: a positive integer is needed`);
     if (others.evalCodebooks !== undefined) this.checkEvalCodebooks(others.evalCodebooks);
     if (encodecCodebooks !== undefined) {
       const tables = Array.isArray(this.embed) ? this.embed.length : 0;
@@ -152,20 +161,13 @@ export class StyleConditioner extends Conditioner<"wav"> {
     if (extra === undefined) return this.project(input, prepared); // null conditions
     return autocast(null, () => {
       const latents = this.latents(input, training, training);
-      const learning = training ? { decay: DECAY, deadThreshold: this.options.deadThreshold } : null;
-      const draws = { codebooks: extra.codebooks, seed: extra.seed };
-      const quantized = this.rvq === null ? latents : quantize(this.rvq, latents, draws, learning);
+      const { deadThreshold } = this.options;
+      const learning = training ? { decay: DECAY, deadThreshold, sample: seededSampler(extra.seed) } : null;
+      const { codebooks } = extra;
+      const quantized = this.rvq?.forward(latents, { codebooks, learning }).quantized ?? latents;
       const [batch, frames, dim] = quantized.shape;
       return this.project(embedding(quantized.reshape([batch * frames, dim]), extra.frames), prepared);
     });
-  }
-
-  override randomState(): number[] {
-    return this.generator.state();
-  }
-
-  override restoreRandomState(state: readonly number[]): void {
-    this.generator.restore(state);
   }
 
   override dispose(): void {
@@ -189,7 +191,8 @@ export class StyleConditioner extends Conditioner<"wav"> {
       tf.tidy(() => {
         const latents = this.latents(input, training, false);
         const rows = latents.reshape([-1, this.options.transformer.dim]);
-        initializeCodebooks(this.rvq!, rows, KMEANS_ITERATIONS, this.generator);
+        const sample = generatorSampler(this.generator);
+        initializeCodebooks(this.rvq!, rows, { iterations: KMEANS_ITERATIONS, sample, refill: true });
       });
     }
     this.isReady = true;

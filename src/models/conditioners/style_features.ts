@@ -113,5 +113,7 @@ export class EncodecFeatures implements StyleFeatures {
       .reduce((sum, vectors) => tf.add(sum, vectors));
   }
 
-  dispose(): void {}
+  dispose(): void {
+    this.codec.dispose();
+  }
 }

@@ -1,8 +1,18 @@
 /** Text by T5: the hidden states of a T5 encoder, frozen or trained, projected by a trained matrix. */
+import { createHash } from "node:crypto";
+import type { TextStates, TextStatesCache } from "../../data/cache/text_states.ts";
 import { UserError } from "../../errors.ts";
-import type { InitializerStream } from "../../nn/index.ts";
+import { fingerprint, type InitializerStream } from "../../nn/index.ts";
 import { TorchGenerator } from "../../random/mt19937.ts";
-import { type AutocastType, autocast, type Jitted, jit, type Tensor } from "../../runtime/index.ts";
+import {
+  type AutocastType,
+  autocast,
+  type Jitted,
+  jit,
+  scoped,
+  type Tensor,
+  tf,
+} from "../../runtime/index.ts";
 import type { T5Encoder } from "../t5/encoder.ts";
 import type { T5Tokenizer } from "../t5/tokenizer.ts";
 import {
@@ -68,7 +78,8 @@ export class T5Conditioner extends Conditioner<"text"> {
   private readonly wordDropout: number;
   private readonly lengthMultiple: number;
   private readonly autocastType: AutocastType | null;
-  private readonly generator: TorchGenerator;
+  protected override readonly generator: TorchGenerator;
+  private cache: TextStatesCache | null = null;
 
   /** @throws UserError when `wordDropout` is not a probability */
   constructor(options: T5ConditionerOptions, init: InitializerStream) {
@@ -103,9 +114,24 @@ export class T5Conditioner extends Conditioner<"text"> {
     }
     const tokens = padTokens({ ids, mask, length }, 0, this.lengthMultiple);
     if (this.t5) return tokens;
-    const hidden = autocast(this.autocastType, () => this.encode(tokens.input, tokens.mask));
+    const hidden = this.cache
+      ? this.cachedStates(entries, tokens.input.shape[1]!)
+      : autocast(this.autocastType, () => this.encode(tokens.input, tokens.mask));
     tokens.input.dispose();
     return { ...tokens, input: hidden };
+  }
+
+  /** Opens a cache of the frozen encoder's states; from then on, `prepare` computes each text once, by itself. */
+  useCache(open: (model: string) => TextStatesCache): TextStatesCache {
+    const encoder = this.#frozen;
+    if (!encoder)
+      throw new UserError("cache.text_path: a T5 that is trained (t5.finetune=true) has no states to keep");
+    this.cache = open(
+      createHash("sha256")
+        .update(`${fingerprint(encoder)} ${this.autocastType ?? "float32"}`)
+        .digest("hex"),
+    );
+    return this.cache;
   }
 
   override forward(prepared: PreparedCondition): ConditionTensors {
@@ -115,18 +141,36 @@ export class T5Conditioner extends Conditioner<"text"> {
     return this.project(hidden, prepared);
   }
 
-  override randomState(): number[] {
-    return this.generator.state();
-  }
-
-  override restoreRandomState(state: readonly number[]): void {
-    this.generator.restore(state);
-  }
-
   override dispose(): void {
     super.dispose();
     this.encode.dispose();
     this.#frozen?.dispose();
+  }
+
+  /** [B, length, H] of texts; zeros on padding, which is masked. */
+  private cachedStates(texts: readonly string[], length: number): Tensor {
+    const states = new Map<string, TextStates>();
+    for (const text of texts) {
+      if (text === "" || states.has(text)) continue;
+      states.set(text, this.cache!.get(text) ?? this.cache!.add(text, this.statesOf(text)));
+    }
+    const dim = this.#frozen!.config.dModel;
+    const values = new Float32Array(texts.length * length * dim);
+    for (const [row, text] of texts.entries()) {
+      if (text !== "") values.set(states.get(text)!.values, row * length * dim);
+    }
+    return tf.tensor3d(values, [texts.length, length, dim]) as Tensor;
+  }
+
+  /** Of one text alone: what a batch's other texts do to the rounding must not enter a cache. */
+  private statesOf(text: string): TextStates {
+    const batch = this.tokenizer.encodeBatch([text]);
+    const values = scoped(() => {
+      const { input, mask } = padTokens(batch, 0, this.lengthMultiple);
+      const hidden = autocast(this.autocastType, () => this.encode(input, mask));
+      return tf.slice(hidden, [0, 0, 0], [1, batch.length, -1]).dataSync() as Float32Array;
+    });
+    return { values, length: batch.length, dim: values.length / batch.length };
   }
 
   /** Keeps each word with probability 1 - wordDropout; words are what single spaces separate. */

@@ -1,5 +1,6 @@
 /** EnCodec as the codec of a language model: the network's methods jitted, and long audio coded in pieces. */
 import { UserError } from "../../errors.ts";
+import { fingerprint } from "../../nn/index.ts";
 import { type Jitted, jit, runtimeOptions, scoped, type Tensor, tf } from "../../runtime/index.ts";
 import type { CompressionModel, EncodedAudio, StreamingDecoder } from "../compression.ts";
 import type { EncodecNetwork } from "./model.ts";
@@ -67,6 +68,10 @@ export class EncodecCompressionModel implements CompressionModel {
     this.codebooks = count;
   }
 
+  fingerprint(): string {
+    return fingerprint(this.model);
+  }
+
   /**
    * wav [B, channels, T] -> codes and scale. A codec that codes in chunks gives their codes in a row, [B, K, sum of frames],
    * and their volumes [B, chunks].
@@ -86,12 +91,16 @@ export class EncodecCompressionModel implements CompressionModel {
     const decoder = this.streamingDecoder(batch, scale);
     const size = chunk === null ? this.pieceFrames(batch) : Math.ceil(chunk.length / this.model.hopLength);
     const pieces: Float32Array[][][] = [];
-    for (let at = 0; at < frames; at += size) {
-      pieces.push(
-        scoped(() => decoder.push(tf.slice(codes, [0, 0, at], [-1, -1, Math.min(size, frames - at)]))),
-      );
+    try {
+      for (let at = 0; at < frames; at += size) {
+        pieces.push(
+          scoped(() => decoder.push(tf.slice(codes, [0, 0, at], [-1, -1, Math.min(size, frames - at)]))),
+        );
+      }
+      pieces.push(decoder.flush());
+    } finally {
+      decoder.dispose();
     }
-    pieces.push(decoder.flush());
     return wavOf(pieces);
   }
 
@@ -105,6 +114,11 @@ export class EncodecCompressionModel implements CompressionModel {
     const options = { batch, codebooks: this.codebooks, scale };
     if (this.model.options.chunk !== null) return new ChunkedDecoder(this.model, this.jitDecode, options);
     return new ContinuousDecoder(this.model, options);
+  }
+
+  dispose(): void {
+    for (const jitted of [this.jitEncode, this.jitDecode, this.jitDecodeLatent]) jitted.dispose();
+    this.model.dispose();
   }
 
   private isLong(batch: number, samples: number): boolean {

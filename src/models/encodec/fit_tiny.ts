@@ -19,9 +19,10 @@ import { buildOptimizer, clipByGlobalNorm } from "../../optim/index.ts";
 import { TorchGenerator } from "../../random/mt19937.ts";
 import { attr, jit, runOp, type Tensor, tf, valueAndGradients } from "../../runtime/index.ts";
 import { buildEncodec } from "./config.ts";
-import { fitCodebooks } from "./kmeans.ts";
+import { initializeCodebooks } from "./kmeans.ts";
 import { MelDistance } from "./mel_distance.ts";
 import type { EncodecNetwork } from "./model.ts";
+import { generatorSampler } from "./vector_sampler.ts";
 
 const sampleRate = 16000;
 
@@ -98,7 +99,8 @@ export async function fitTiny(options: FitOptions): Promise<EncodecNetwork> {
       model,
       Array.from({ length: codebookClips }, () => crop(clips, random)),
     );
-    fitCodebooks(model.quantizer, latents, { iterations: 30, random, restart: true });
+    const sample = generatorSampler(random);
+    initializeCodebooks(model.quantizer, latents, { iterations: 30, sample, refill: true });
     latents.dispose();
   };
   const save = async () => {

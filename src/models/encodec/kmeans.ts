@@ -1,46 +1,85 @@
 /** K-means for codebooks: Lloyd's iterations over latents, one codebook after the other on what is left over. */
-import { gatherRows, segmentSum } from "../../nn/index.ts";
-import type { TorchGenerator } from "../../random/mt19937.ts";
+import { segmentSum } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
-import type { EuclideanCodebook, ResidualVectorQuantizer } from "./quantizer.ts";
+import { nearest, type ResidualVectorQuantizer } from "./quantizer.ts";
+import type { VectorSampler } from "./vector_sampler.ts";
 
 export interface KMeansOptions {
   iterations: number;
-  /** Picks the vectors that a new codebook starts from, and those that replace entries nobody chose. */
-  random: TorchGenerator;
-  /** Starts from random vectors; otherwise from what the codebooks are. */
-  restart: boolean;
+  /** Picks the vectors that a codebook starts from. */
+  sample: VectorSampler;
+  /** Entries that nobody chose become other samples; otherwise, as in AudioCraft, they stay. */
+  refill?: boolean;
+  /**
+   * What the sums that training moves start from: those of the vectors that chose an entry, as if each had been seen once; or,
+   * as in AudioCraft, the entry itself, so that the first update divides it by its count.
+   */
+  sums?: "vectors" | "entries";
 }
 
-/** Fits every codebook of `quantizer` to latents [N, D]. */
-export function fitCodebooks(
+/** Makes every codebook of `quantizer` by k-means of latents [N, D], each of what those before it leave over. */
+export function initializeCodebooks(
   quantizer: ResidualVectorQuantizer,
   latents: Tensor,
-  options: KMeansOptions,
+  { iterations, sample, refill = false, sums = "vectors" }: KMeansOptions,
 ): void {
   tf.tidy(() => {
     let residual = latents;
-    for (const codebook of quantizer.codebooks) {
-      fitCodebook(codebook, residual, options);
+    for (const [k, codebook] of quantizer.codebooks.entries()) {
+      const draw = () => sample(residual, quantizer.bins, k);
+      const { means, counts } = kmeans(residual, draw(), iterations, refill ? draw : null);
+      const moving = sums === "entries" ? means : tf.mul(means, counts.expandDims(1));
+      codebook.setVectors(means, { counts, sums: moving });
       residual = tf.sub(residual, codebook.decode(codebook.encode(residual)));
     }
   });
 }
 
-function fitCodebook(codebook: EuclideanCodebook, vectors: Tensor, options: KMeansOptions): void {
-  const [count] = vectors.shape;
-  const [bins] = codebook.embed.shape;
-  const pick = () => {
-    const rows = Int32Array.from({ length: bins }, () => options.random.randint(count));
-    return gatherRows(vectors, tf.tensor1d(rows, "int32"));
-  };
-  if (options.restart) codebook.setVectors(pick());
-  for (let i = 0; i < options.iterations; i++) {
-    tf.tidy(() => {
-      const indices = codebook.encode(vectors);
-      const sizes = segmentSum(tf.ones([count, 1]), indices, bins);
-      const means = tf.div(segmentSum(vectors, indices, bins), tf.maximum(sizes, 1));
-      codebook.setVectors(tf.where(tf.greater(sizes, 0), means, pick()));
+/** Whether the codebooks are data already. */
+export function isInitialized(quantizer: ResidualVectorQuantizer): boolean {
+  return quantizer.codebooks.every(({ inited }) => inited.read()[0] > 0);
+}
+
+/**
+ * vectors [N, D], start [bins, D] -> means [bins, D], and counts [bins] of the vectors that each mean was last made of. A mean
+ * of nothing stays, or becomes a row of what `refill` draws.
+ */
+export function kmeans(
+  vectors: Tensor,
+  start: Tensor,
+  iterations: number,
+  refill: (() => Tensor) | null = null,
+): { means: Tensor; counts: Tensor } {
+  const [bins] = start.shape;
+  let means = start;
+  let counts: Tensor = tf.zeros([bins]);
+  for (let i = 0; i < iterations; i++) {
+    [means, counts] = tf.tidy(() => {
+      const indices = nearestMean(vectors, means);
+      const sizes = segmentSum(tf.ones([vectors.shape[0], 1]), indices, bins);
+      const centres = tf.div(segmentSum(vectors, indices, bins), tf.maximum(sizes, 1));
+      const rest = refill === null ? means : refill();
+      return [tf.where(tf.greater(sizes, 0), centres, rest) as Tensor, sizes.reshape([bins])];
     });
   }
+  return { means, counts };
+}
+
+/**
+ * Index [N] of the nearest mean, the first of equals. What is left over of a cluster's only vector is 0, and of its two vectors d
+ * and -d, so that many distances are equal but for rounding: those of few vectors are computed one by one, as in AudioCraft, and
+ * not by a matrix product.
+ */
+function nearestMean(vectors: Tensor, means: Tensor): Tensor {
+  const [count, dimension] = vectors.shape as [number, number];
+  if (count * dimension * means.shape[0]! > 2 ** 24) return nearest(vectors, means);
+  const differences = tf.sub(vectors.expandDims(1), means.expandDims(0)) as Tensor;
+  return tf.argMin(pairwiseSum(tf.square(differences)), 1);
+}
+
+/** Sums over the last axis in pairs of neighbours, and pairs of these: the same rounding on every machine. */
+function pairwiseSum(x: Tensor): Tensor {
+  const size = x.shape[x.rank - 1];
+  if (size % 2 === 1) return tf.sum(x, -1);
+  return pairwiseSum(tf.sum(x.reshape([...x.shape.slice(0, -1), size / 2, 2]), -1));
 }

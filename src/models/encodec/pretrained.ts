@@ -2,7 +2,7 @@
 import type { HubOptions } from "../../checkpoint/hub.ts";
 import { UserError } from "../../errors.ts";
 import { scoped, type Tensor, tf } from "../../runtime/index.ts";
-import type { StreamingDecoder } from "../compression.ts";
+import { type StreamingDecoder, samplesOf } from "../compression.ts";
 import type { EncodecCompressionModel } from "./compression.ts";
 import { loadCompressionModel } from "./load.ts";
 
@@ -85,13 +85,11 @@ export class EncodecModel {
    */
   encode(audio: AudioBatch, options: EncodeOptions = {}): EncodedBatch {
     const { bandwidth, numCodebooks, lengths } = options;
-    const before = this.codec.numCodebooks;
-    this.codec.setNumCodebooks(
+    const count =
       numCodebooks ??
-        (bandwidth === undefined ? this.totalCodebooks : this.codec.model.codebooksFor(bandwidth)),
-    );
-    try {
-      return scoped(() => {
+      (bandwidth === undefined ? this.totalCodebooks : this.codec.model.codebooksFor(bandwidth));
+    return this.withCodebooks(count, () =>
+      scoped(() => {
         const wav = waveOf(audio, this.channels, lengths);
         const { codes, scale } = this.codec.encode(wav);
         return {
@@ -100,10 +98,8 @@ export class EncodecModel {
           scales: scale === null ? null : (scale.arraySync() as number[][]),
           length: audio[0][0].length,
         };
-      });
-    } finally {
-      this.codec.setNumCodebooks(before);
-    }
+      }),
+    );
   }
 
   /** Codes to audio: of all codebooks, or the first ones. */
@@ -117,14 +113,33 @@ export class EncodecModel {
     });
   }
 
-  /** Decodes codes of `batch` clips as they come; what it gives is final. `scales` as `encode` gives them. */
-  streamingDecoder(batch: number, scales: number[][] | null = null): StreamingDecoder {
-    return scoped(() => this.codec.streamingDecoder(batch, scales === null ? null : tf.tensor2d(scales)));
+  /**
+   * Decodes codes of `batch` clips, of `numCodebooks` codebooks (default: all), as they come; what it gives is final. `scales` as
+   * `encode` gives them. @throws UserError when there are fewer codebooks
+   */
+  streamingDecoder(
+    batch: number,
+    scales: number[][] | null = null,
+    numCodebooks: number = this.totalCodebooks,
+  ): StreamingDecoder {
+    return this.withCodebooks(numCodebooks, () =>
+      scoped(() => this.codec.streamingDecoder(batch, scales === null ? null : tf.tensor2d(scales))),
+    );
   }
 
   /** Frees the weights. */
   dispose(): void {
-    this.codec.model.dispose();
+    this.codec.dispose();
+  }
+
+  private withCodebooks<T>(count: number, f: () => T): T {
+    const before = this.codec.numCodebooks;
+    this.codec.setNumCodebooks(count);
+    try {
+      return f();
+    } finally {
+      this.codec.setNumCodebooks(before);
+    }
   }
 }
 
@@ -147,16 +162,4 @@ function waveOf(audio: AudioBatch, channels: number, lengths?: number[]): Tensor
     }
   }
   return tf.tensor3d(values, [audio.length, channels, samples]);
-}
-
-/** wav [B, C, T] -> its first `length` samples */
-function samplesOf(wav: Tensor, length?: number): AudioBatch {
-  const [batch, channels, samples] = wav.shape;
-  const values = wav.dataSync() as Float32Array;
-  return Array.from({ length: batch }, (_, b) =>
-    Array.from({ length: channels }, (_, c) => {
-      const start = (b * channels + c) * samples;
-      return values.slice(start, start + Math.min(samples, length ?? samples));
-    }),
-  );
 }

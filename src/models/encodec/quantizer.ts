@@ -9,7 +9,8 @@ import {
   withGradient,
   zeros,
 } from "../../nn/index.ts";
-import { type Tensor, tf } from "../../runtime/index.ts";
+import { autocast, type Tensor, tf } from "../../runtime/index.ts";
+import { type CodebookLearning, learn, type OrthogonalRegularization, orthogonality } from "./codebook_learning.ts";
 
 /** The `rvq` section of a config, as far as coding depends on it. */
 export interface QuantizerOptions {
@@ -18,6 +19,15 @@ export interface QuantizerOptions {
   bins: number;
   /** The codebooks are made of the first training batch; until then they are zeros. */
   kmeansInit: boolean;
+}
+
+/** What a training step adds to quantization. */
+export interface QuantizerTraining {
+  /** int32 scalar: how many codebooks take part (quantizer dropout); null: all. */
+  codebooks?: Tensor | null;
+  /** How the codebooks move; null: not. */
+  learning?: CodebookLearning | null;
+  orthogonal?: OrthogonalRegularization | null;
 }
 
 export class ResidualVectorQuantizer extends Module {
@@ -48,24 +58,42 @@ export class ResidualVectorQuantizer extends Module {
   }
 
   /**
-   * What training sees: latents [B, T, D] -> the same shape quantized by all codebooks, with the gradient going straight
-   * through, and the commitment penalty, the mean over codebooks of the squared distance between what a codebook got and
-   * what it answered. Moves no codebook.
+   * What training sees: latents [B, T, D] -> the same shape quantized, with the gradient going straight through; the codes of
+   * all codebooks; and the penalty, the mean over codebooks of the squared distance between what a codebook got and what it
+   * answered. With `learning`, the codebooks move (inside of the jitted step) after they have answered.
    */
-  forward(latents: Tensor): { quantized: Tensor; codes: Tensor; penalty: Tensor } {
+  forward(latents: Tensor, options: QuantizerTraining = {}): { quantized: Tensor; codes: Tensor; penalty: Tensor } {
+    // distances decide between neighbours: they are not for 16 bits
+    return autocast(null, () => this.quantize(latents, options));
+  }
+
+  private quantize(latents: Tensor, { codebooks = null, learning = null, orthogonal = null }: QuantizerTraining) {
     const [batch, frames, dimension] = latents.shape;
-    let residual = latents.reshape([batch * frames, dimension]);
+    const rows = latents.reshape([batch * frames, dimension]);
+    let residual = rows;
     const codes: Tensor[] = [];
+    const answers: Tensor[] = [];
     const penalties: Tensor[] = [];
-    for (const codebook of this.codebooks) {
+    for (const [k, codebook] of this.codebooks.entries()) {
+      const takesPart = codebooks === null ? null : tf.greater(codebooks, k);
+      const counted = (x: Tensor) => (takesPart === null ? x : tf.mul(x, takesPart.toFloat())) as Tensor;
       const indices = codebook.encode(residual);
-      const rest = tf.sub(residual, codebook.decode(indices));
+      const answer = counted(codebook.decode(indices));
+      const rest = tf.sub(residual, answer) as Tensor;
+      if (learning !== null) learn(codebook, k, residual, indices, learning, takesPart);
+      const commitment = tf.mean(tf.square(rest)) as Tensor;
+      const penalty = orthogonal === null ? commitment : tf.add(commitment, orthogonality(codebook, indices, orthogonal));
       codes.push(indices.reshape([batch, frames]));
-      penalties.push(tf.mean(tf.square(rest)));
+      answers.push(answer);
+      penalties.push(counted(penalty as Tensor));
       residual = rest;
     }
-    const quantized = straightThrough(latents, this.decode(tf.stack(codes, 1)));
-    return { quantized, codes: tf.stack(codes, 1), penalty: tf.mean(tf.stack(penalties)) };
+    const quantized = answers.reduce((sum, answer) => tf.add(sum, answer)).reshape(latents.shape);
+    return {
+      quantized: straightThrough(latents, quantized),
+      codes: tf.stack(codes, 1) as Tensor,
+      penalty: tf.div(tf.addN(penalties), codebooks ?? penalties.length) as Tensor,
+    };
   }
 
   /** codes int32 [B, K, T], of the first K codebooks -> latents [B, T, D] */
@@ -111,21 +139,17 @@ export class EuclideanCodebook extends Module {
     this.embedAvg = buffer([bins, dimension], vectors);
   }
 
-  /** Makes `vectors` [bins, D] the codebook, with empty statistics. */
-  setVectors(vectors: Tensor): void {
+  /** Makes `vectors` [bins, D] the codebook, with statistics to move it by, or none. */
+  setVectors(vectors: Tensor, statistics?: { counts: Tensor; sums: Tensor }): void {
     this.embed.assign(vectors);
-    this.embedAvg.assign(vectors);
-    this.clusterSize.assign(tf.zeros(this.clusterSize.shape));
+    this.embedAvg.assign(statistics?.sums ?? vectors);
+    this.clusterSize.assign(statistics?.counts ?? tf.zeros(this.clusterSize.shape));
     this.inited.assign(tf.ones([1]));
   }
 
-  /** vectors [N, D] -> index [N] of the nearest: argmax of -(|x|^2 - 2 x.e + |e|^2), the first of equals. */
+  /** vectors [N, D] -> index [N] of the nearest entry */
   encode(vectors: Tensor): Tensor {
-    const embed = this.embed.value;
-    const products = tf.matMul(vectors as never, embed as never, false, true) as Tensor;
-    const own = tf.sum(tf.square(vectors), 1, true);
-    const theirs = tf.sum(tf.square(embed), 1).expandDims(0);
-    return tf.argMax(tf.neg(tf.add(tf.sub(own, tf.mul(products, 2)), theirs)), 1);
+    return nearest(vectors, this.embed.value);
   }
 
   /** indices int32 [...] -> vectors [..., D] */
@@ -134,10 +158,15 @@ export class EuclideanCodebook extends Module {
   }
 }
 
-/** The value of `quantized`, with the gradient of `x`: x + stop_gradient(quantized - x). */
+/** vectors [N, D], entries [bins, D] -> index [N] of the nearest: argmax of -(|x|^2 - 2 x.e + |e|^2), the first of equals. */
+export function nearest(vectors: Tensor, entries: Tensor): Tensor {
+  const products = tf.matMul(vectors as never, entries as never, false, true) as Tensor;
+  const own = tf.sum(tf.square(vectors), 1, true);
+  const theirs = tf.sum(tf.square(entries), 1).expandDims(0);
+  return tf.argMax(tf.neg(tf.add(tf.sub(own, tf.mul(products, 2)), theirs)), 1);
+}
+
+/** The value of `quantized`, with the gradient of `x`. */
 function straightThrough(x: Tensor, quantized: Tensor): Tensor {
-  return withGradient([x], ([input]) => ({
-    value: tf.add(input, tf.sub(quantized, input)),
-    gradFunc: (dy) => tf.clone(dy),
-  }));
+  return withGradient([x], () => ({ value: tf.clone(quantized), gradFunc: (dy) => tf.clone(dy) }));
 }

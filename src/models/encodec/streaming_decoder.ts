@@ -1,15 +1,9 @@
 /** Codes to audio piece by piece: samples come out as soon as no later code can change them. */
 import { type Jitted, scoped, type Tensor, tf } from "../../runtime/index.ts";
-import type { StreamingDecoder } from "../compression.ts";
+import { codesTensor, type StreamingDecoder } from "../compression.ts";
 import { Kept, type LayerStream, lengthOf } from "./layer.ts";
 import type { EncodecNetwork } from "./model.ts";
 import { OverlapAdd } from "./overlap_add.ts";
-
-/** Codes [B, K, n] of `batch` clips, given as a tensor or as the values of one, as a tensor of the caller's scope. */
-export function codesTensor(codes: Tensor | Int32Array, batch: number, codebooks: number): Tensor {
-  if (!(codes instanceof Int32Array)) return codes;
-  return tf.tensor(codes.slice(), [batch, codebooks, codes.length / (batch * codebooks)], "int32");
-}
 
 export interface DecoderOptions {
   batch: number;

@@ -12,6 +12,7 @@ import type { ConditionTensors } from "../conditioners/base.ts";
 import type { PreparedConditions } from "../conditioners/provider.ts";
 import type { KeyValues } from "./attention.ts";
 import { FrameProgress } from "./frames.ts";
+import { type Guidance, guided, rowCopies } from "./guidance.ts";
 import type { MusicGenLM } from "./lm.ts";
 import { type SamplingOptions, sampleToken } from "./sampling.ts";
 import type { StreamingState } from "./transformer.ts";
@@ -39,15 +40,10 @@ export interface GenerationOptions extends SamplingOptions {
   framesPerChunk?: number;
 }
 
-/**
- * Conditions that run together.
- * - none: B rows
- * - joint: 2B rows in one stream, the null conditions after the others
- * - two-step: two streams of B rows, conditions and null conditions, with the padding of training
- * - double: 3B rows in one stream, all conditions, then without texts (the audio condition stays), then without any
- */
+/** Conditions that run together. */
 export interface ConditionStreams {
-  guidance: "none" | "joint" | "two-step" | "double";
+  guidance: Guidance;
+  /** Two of "two-step", else one. */
   streams: PreparedConditions[];
 }
 
@@ -58,7 +54,7 @@ interface Draw {
   seeds: Tensor;
   cfgCoef: Tensor;
   cfgCoefBeta: Tensor;
-  guidance: ConditionStreams["guidance"];
+  guidance: Guidance;
   sampling: SamplingOptions;
 }
 
@@ -203,6 +199,12 @@ export class Generator {
     return { codes: columns(out.codes, batch * nQ, frames, removed, frames), frames: frames - removed };
   }
 
+  /** Frees the traced functions; the model stays. */
+  dispose(): void {
+    this.prefill.dispose();
+    this.step.dispose();
+  }
+
   /** The first call: everything up to the first unknown step, prepended conditions included. */
   private runPrefill(
     tokens: Tensor[],
@@ -283,17 +285,6 @@ export class Generator {
       tf.slice(x, [0, 0, length - reach, 0], [batch, heads, reach, headDim]) as Tensor;
     return { keys: last(keys), values: last(values) };
   }
-}
-
-/** How many times the rows stand in one stream. */
-const rowCopies = { none: 1, joint: 2, "two-step": 1, double: 3 } as const;
-
-/** Logits of the guidance's parts -> logits: one as it is, two by classifier-free guidance, three by double guidance. */
-function guided(parts: Tensor[], coef: Tensor, beta: Tensor): Tensor {
-  if (parts.length === 1) return parts[0];
-  const unconditional = parts[parts.length - 1];
-  const toward = parts.length === 2 ? parts[0] : tf.add(parts[1], tf.mul(beta, tf.sub(parts[0], parts[1])));
-  return tf.add(unconditional, tf.mul(tf.sub(toward, unconditional), coef));
 }
 
 /** Copies, which are disposed of with the state that they are put in. */

@@ -67,6 +67,12 @@ export class MusicGenLM extends Module {
     return this.config.card;
   }
 
+  /** Frees the weights, and the frozen models of the conditioners. */
+  override dispose(): void {
+    this.conditionProvider.dispose();
+    super.dispose();
+  }
+
   /** The parameters in AudioCraft's groups: all others, each codebook's embeddings, the transformer. */
   parameterGroups(): ParameterGroup[] {
     const { emb_lr: embLr, lr, weight_decay: weightDecay } = this.config;

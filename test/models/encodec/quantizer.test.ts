@@ -1,8 +1,9 @@
 /** Residual vector quantization. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fitCodebooks } from "../../../src/models/encodec/kmeans.ts";
+import { initializeCodebooks } from "../../../src/models/encodec/kmeans.ts";
 import { ResidualVectorQuantizer } from "../../../src/models/encodec/quantizer.ts";
+import { generatorSampler } from "../../../src/models/encodec/vector_sampler.ts";
 import { InitializerStream } from "../../../src/nn/index.ts";
 import { TorchGenerator } from "../../../src/random/mt19937.ts";
 import { type Tensor, tf } from "../../../src/runtime/index.ts";
@@ -59,7 +60,8 @@ test("k-means finds separate clusters, and leaves no entry unused", () => {
   const centres = [-5, -1, 2, 6];
   const points = Array.from({ length: 80 }, (_, i) => [centres[i % 4] + ((i * 37) % 11) / 100]);
   const rvq = quantizer([[0], [0], [0], [0]]);
-  fitCodebooks(rvq, tf.tensor2d(points), { iterations: 20, random: new TorchGenerator(7), restart: true });
+  const sample = generatorSampler(new TorchGenerator(7));
+  initializeCodebooks(rvq, tf.tensor2d(points), { iterations: 20, sample, refill: true });
   const found = [...rvq.codebooks[0].embed.read()].sort((a, b) => a - b);
   close(found, [-4.95, -0.95, 2.05, 6.05], 0.01);
 });

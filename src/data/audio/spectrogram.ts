@@ -1,32 +1,35 @@
 /** A picture of a sound: time to the right, mel frequency upwards, level as colour. */
 import { deflateSync } from "node:zlib";
 import FFT from "fft.js";
-import type { AudioClip } from "../data/audio/audio.ts";
-import { mean } from "../data/audio/channels.ts";
+import type { AudioClip } from "./audio.ts";
+import { mean } from "./channels.ts";
 
 const WINDOW = 2048;
-const HEIGHT = 256;
 const MIN_WIDTH = 400;
 const MAX_WIDTH = 1200;
 const PIXELS_PER_SECOND = 60;
 /** Levels from the loudest down to this many dB below it are told apart. */
 const RANGE = 80;
+const PALETTE_SIZE = 128;
 
-/** A PNG file, 256 pixels high and 400 to 1200 wide. */
-export function spectrogramPng(clip: AudioClip): Uint8Array {
-  const { width, levels } = melLevels(clip);
+/** A PNG file, 400 to 1200 pixels wide. Its colours are a palette: a third of the bytes. */
+export function spectrogramPng(clip: AudioClip, { height = 256 } = {}): Uint8Array {
+  const { width, levels } = melLevels(clip, height);
   const top = levels.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
-  const rows = new Uint8Array(HEIGHT * (1 + 3 * width)); // each row begins with its filter, 0
-  for (let y = 0; y < HEIGHT; y++)
+  const rows = new Uint8Array(height * (1 + width)); // each row begins with its filter, 0
+  for (let y = 0; y < height; y++)
     for (let x = 0; x < width; x++) {
-      const level = levels[x * HEIGHT + (HEIGHT - 1 - y)];
-      rows.set(colour(1 + (level - top) / RANGE), y * (1 + 3 * width) + 1 + 3 * x);
+      const value = Math.max(0, 1 + (levels[x * height + (height - 1 - y)] - top) / RANGE);
+      rows[y * (1 + width) + 1 + x] = Math.round(value * (PALETTE_SIZE - 1));
     }
-  return png(width, HEIGHT, rows);
+  return png(width, height, rows);
 }
 
-/** dB per column and mel band, [width, HEIGHT]. */
-function melLevels({ samples, sampleRate }: AudioClip): { width: number; levels: Float32Array } {
+/** dB per column and mel band, [width, height]. */
+function melLevels(
+  { samples, sampleRate }: AudioClip,
+  height: number,
+): { width: number; levels: Float32Array } {
   const signal = samples.length === 1 ? samples[0] : mean(samples);
   const width = Math.round(
     Math.max(MIN_WIDTH, Math.min(MAX_WIDTH, (PIXELS_PER_SECOND * signal.length) / sampleRate)),
@@ -39,28 +42,28 @@ function melLevels({ samples, sampleRate }: AudioClip): { width: number; levels:
   );
   const frame = new Float64Array(WINDOW);
   const power = new Float64Array(WINDOW / 2 + 1);
-  const edges = melEdges(sampleRate);
-  const levels = new Float32Array(width * HEIGHT);
+  const edges = melEdges(sampleRate, height);
+  const levels = new Float32Array(width * height);
   for (let x = 0; x < width; x++) {
     const start = Math.round(((x + 0.5) * signal.length) / width - WINDOW / 2);
     for (let i = 0; i < WINDOW; i++) frame[i] = window[i] * (signal[start + i] ?? 0);
     fft.realTransform(spectrum, frame as never);
     for (let bin = 0; bin <= WINDOW / 2; bin++)
       power[bin] = spectrum[2 * bin] ** 2 + spectrum[2 * bin + 1] ** 2;
-    for (let band = 0; band < HEIGHT; band++)
-      levels[x * HEIGHT + band] = 10 * Math.log10(bandPower(power, edges[band], edges[band + 1]) + 1e-10);
+    for (let band = 0; band < height; band++)
+      levels[x * height + band] = 10 * Math.log10(bandPower(power, edges[band], edges[band + 1]) + 1e-10);
   }
   return { width, levels };
 }
 
 /** Borders of the bands in bins, evenly spaced on the mel scale. */
-function melEdges(sampleRate: number): Float64Array {
+function melEdges(sampleRate: number, bands: number): Float64Array {
   const mel = (hz: number) => 2595 * Math.log10(1 + hz / 700);
   const hertz = (m: number) => 700 * (10 ** (m / 2595) - 1);
   const highest = mel(sampleRate / 2);
   return Float64Array.from(
-    { length: HEIGHT + 1 },
-    (_, i) => (hertz((highest * i) / HEIGHT) * WINDOW) / sampleRate,
+    { length: bands + 1 },
+    (_, i) => (hertz((highest * i) / bands) * WINDOW) / sampleRate,
   );
 }
 
@@ -78,7 +81,7 @@ function bandPower(power: Float64Array, from: number, to: number): number {
   return strongest;
 }
 
-/** Black, violet, orange, yellow-white. */
+/** Of the palette's first to its last. Black, violet, orange, yellow-white. */
 const COLOURS = [
   [0, 0, 4],
   [66, 10, 104],
@@ -89,20 +92,22 @@ const COLOURS = [
 ];
 
 function colour(value: number): number[] {
-  const place = Math.max(0, Math.min(1, value)) * (COLOURS.length - 1);
+  const place = value * (COLOURS.length - 1);
   const index = Math.min(COLOURS.length - 2, Math.floor(place));
   return COLOURS[index].map((low, i) => Math.round(low + (place - index) * (COLOURS[index + 1][i] - low)));
 }
 
-/** 8-bit RGB rows, each after its filter byte, as a PNG file (ISO 15948). */
+/** Rows of places in the palette, each after its filter byte, as a PNG file (ISO 15948). */
 function png(width: number, height: number, rows: Uint8Array): Uint8Array {
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width, 0);
   header.writeUInt32BE(height, 4);
-  header.set([8, 2, 0, 0, 0], 8); // 8 bits, RGB
+  header.set([8, 3, 0, 0, 0], 8); // 8 bits, of a palette
+  const palette = Array.from({ length: PALETTE_SIZE }, (_, i) => colour(i / (PALETTE_SIZE - 1)));
   return Buffer.concat([
     Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]),
     chunk("IHDR", header),
+    chunk("PLTE", Uint8Array.from(palette.flat())),
     chunk("IDAT", deflateSync(rows)),
     chunk("IEND", new Uint8Array(0)),
   ]);

@@ -2,17 +2,24 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { inflateSync } from "node:zlib";
-import { spectrogramPng } from "../../src/generate/spectrogram.ts";
+import { spectrogramPng } from "../../../src/data/audio/spectrogram.ts";
 
-/** Size and RGB rows of a PNG as it is written here: one IDAT, no filters. */
+/** Size and colours of a PNG as it is written here: a palette, one IDAT, no filters. */
 function decode(png: Buffer): { width: number; height: number; at: (x: number, y: number) => number[] } {
   assert.equal(png.subarray(0, 8).toString("hex"), "89504e470d0a1a0a");
   const [width, height] = [png.readUInt32BE(16), png.readUInt32BE(20)];
-  const size = png.readUInt32BE(33);
-  assert.equal(png.toString("latin1", 37, 41), "IDAT");
-  const rows = inflateSync(png.subarray(41, 41 + size));
-  assert.equal(rows.length, height * (1 + 3 * width));
-  return { width, height, at: (x, y) => [...rows.subarray(y * (1 + 3 * width) + 1 + 3 * x).subarray(0, 3)] };
+  const chunk = (at: number) => png.subarray(at + 8, at + 8 + png.readUInt32BE(at));
+  assert.equal(png.toString("latin1", 37, 41), "PLTE");
+  const palette = chunk(33);
+  const next = 33 + 12 + palette.length;
+  assert.equal(png.toString("latin1", next + 4, next + 8), "IDAT");
+  const rows = inflateSync(chunk(next));
+  assert.equal(rows.length, height * (1 + width));
+  const at = (x: number, y: number) => {
+    const colour = rows[y * (1 + width) + 1 + x];
+    return [...palette.subarray(3 * colour, 3 * colour + 3)];
+  };
+  return { width, height, at };
 }
 
 test("a high tone after a low one lies above it, and silence is black", () => {

@@ -1,0 +1,14 @@
+/** Where a solver's batches come from: a loader of audio, or a cache of tokens. */
+import type { SegmentInfo } from "./audio_dataset.ts";
+import type { Batch } from "./batch.ts";
+import type { LoaderStats } from "./loader.ts";
+
+export interface BatchSource<Info extends SegmentInfo = SegmentInfo> {
+  readonly options: { readonly batchSize: number };
+  readonly stats: LoaderStats;
+  /** Batches per epoch. */
+  readonly length: number;
+  /** The batches of an epoch from batch `start` on. */
+  batches(epoch: number, start?: number): AsyncGenerator<Batch<Info>, void, void>;
+  close(): Promise<void>;
+}

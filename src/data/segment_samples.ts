@@ -1,0 +1,108 @@
+/** The samples of one segment of a file, at the rate and channels of a data set, or the reason why it cannot be had. */
+import { AudioReadError } from "./audio/audio.ts";
+import { convertChannels } from "./audio/channels.ts";
+import { openAudio, readSegment } from "./audio/read.ts";
+import { resample } from "./audio/resample.ts";
+import type { Scratch } from "./audio/scratch.ts";
+import type { AudioMeta } from "./manifest.ts";
+
+/** Manifests may be this much (relative and in seconds) above a file's true duration: some formats only allow estimates. */
+const DURATION_TOLERANCE = { ratio: 0.02, seconds: 0.2 };
+/** Samples beyond this (96 dB above full scale) are no audio, but damage or another encoding than the header says. */
+const MAX_LEVEL = 2 ** 16;
+
+interface SegmentForm {
+  /** null: the whole file. */
+  segmentDuration: number | null;
+  sampleRate: number;
+  channels: number;
+}
+
+/**
+ * Planar samples from `seekTime` on, fewer than the segment's where the file ends; in the memory of `scratch`.
+ * Throws AudioReadError when the file cannot be read, or is not what the manifest says.
+ */
+export async function readSamples(
+  meta: AudioMeta,
+  seekTime: number,
+  { segmentDuration, sampleRate, channels }: SegmentForm,
+  scratch: Scratch,
+): Promise<Float32Array[]> {
+  const file = await openAudio(meta.path);
+  try {
+    checkRate(meta, file.info);
+    checkDuration(meta, file.info.duration);
+    const duration = segmentDuration ?? undefined;
+    const clip = await readSegment(file, { start: seekTime, duration }, scratch);
+    checkLength(meta, seekTime, segmentDuration, clip.samples[0].length / clip.sampleRate);
+    const mixed = convert(meta.path, () => convertChannels(clip.samples, channels, scratch));
+    checkLevel(meta.path, mixed);
+    return resample(mixed, clip.sampleRate, sampleRate, scratch);
+  } finally {
+    file.close();
+  }
+}
+
+/** A manifest that promises more than there is would fill segments with silence. Throws AudioReadError. */
+export function checkDuration(meta: AudioMeta, duration: number): void {
+  if (meta.duration - duration <= tolerance(meta)) return;
+  throw new AudioReadError(
+    meta.path,
+    `the manifest says ${meta.duration} s, the file holds ${duration.toFixed(3)} s`,
+  );
+}
+
+/** Rate and duration both other than in the manifest: the header is damaged, and would play the file at the wrong speed. */
+function checkRate(meta: AudioMeta, info: { sampleRate: number; duration: number }): void {
+  if (meta.sampleRate === null || meta.sampleRate === info.sampleRate) return;
+  if (Math.abs(meta.duration - info.duration) <= tolerance(meta)) return;
+  throw new AudioReadError(
+    meta.path,
+    `its header claims ${info.sampleRate} Hz and ${info.duration.toFixed(3)} s, the manifest ${meta.sampleRate} Hz and ${meta.duration} s`,
+  );
+}
+
+function tolerance({ duration }: AudioMeta): number {
+  return Math.max(DURATION_TOLERANCE.seconds, DURATION_TOLERANCE.ratio * duration);
+}
+
+/** Within what manifests may be wrong, segments at the end of a file could still be silence for the most part. */
+function checkLength(
+  meta: AudioMeta,
+  seekTime: number,
+  segmentDuration: number | null,
+  present: number,
+): void {
+  const wanted = segmentDuration === null ? 0 : Math.min(segmentDuration, meta.duration - seekTime);
+  if (present > 0 && wanted - present <= DURATION_TOLERANCE.seconds) return;
+  throw new AudioReadError(
+    meta.path,
+    present === 0
+      ? "the segment holds no audio"
+      : `it ends ${(wanted - present).toFixed(2)} s before the ${meta.duration} s that the manifest says`,
+  );
+}
+
+/** Throws AudioReadError if a sample is NaN, infinite or absurdly large: it would spoil every weight of a model. */
+function checkLevel(path: string, samples: Float32Array[]): void {
+  for (const channel of samples) {
+    let highest = 0;
+    let check = 0;
+    for (let i = 0; i < channel.length; i++) {
+      const size = Math.abs(channel[i]);
+      check += 0 * size;
+      if (size > highest) highest = size;
+    }
+    if (check !== 0) throw new AudioReadError(path, "some of its samples are not numbers (NaN or infinite)");
+    if (highest > MAX_LEVEL)
+      throw new AudioReadError(path, `its samples reach ${highest.toPrecision(2)} where full scale is 1`);
+  }
+}
+
+function convert<T>(path: string, conversion: () => T): T {
+  try {
+    return conversion();
+  } catch (error) {
+    throw new AudioReadError(path, (error as Error).message);
+  }
+}
