@@ -2,6 +2,7 @@
 //
 // JavaScript sees one class, Graph. Every tensor of the graph is a small integer (its index in `outputs_`); an op returns
 // {id, dtype, shape} per output, as TensorFlow's own shape inference says, so nothing is computed while tracing.
+#include <malloc.h>
 #include <napi.h>
 
 #include <cstring>
@@ -337,6 +338,12 @@ void Configure(const Napi::CallbackInfo& info) {
   mg_set_context_config(bytes.Data(), bytes.ByteLength());
 }
 
+// setMmapThreshold(bytes): allocations from this size on get memory of their own, which goes back to the system when freed.
+Napi::Value SetMmapThreshold(const Napi::CallbackInfo& info) {
+  mallopt(M_MMAP_THRESHOLD, info[0].As<Napi::Number>().Int32Value());
+  return info.Env().Undefined();
+}
+
 // removeFunction(name): frees a registered function.
 void RemoveFunction(const Napi::CallbackInfo& info) {
   Status status;
@@ -348,6 +355,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("Graph", Graph::Define(env));
   exports.Set("configure", Napi::Function::New(env, Configure));
   exports.Set("removeFunction", Napi::Function::New(env, RemoveFunction));
+  exports.Set("setMmapThreshold", Napi::Function::New(env, SetMmapThreshold));
   exports.Set("tensorflowVersion", Napi::String::New(env, TF_Version()));
   DefineProfiler(env, exports);
   return exports;

@@ -1,5 +1,6 @@
 /** Loading weights by name into a module, and reading them out. */
 import { UserError } from "../errors.ts";
+import { withoutFragmentation } from "../runtime/index.ts";
 import type { Module, Parameter } from "./module.ts";
 
 /** What loading needs of a source of tensors; `WeightsReader` of src/checkpoint is one. */
@@ -48,7 +49,9 @@ export function loadState(module: Module, source: TensorSource, options: LoadOpt
   ].filter((text) => text !== "");
   if (problems.length > 0)
     throw new UserError(`${source.path} does not fit the model: ${problems.join("; ")}`);
-  for (const [names, parameter] of wanted) parameter.load(readParts(source, names, parameter.size));
+  withoutFragmentation(() => {
+    for (const [names, parameter] of wanted) parameter.load(readParts(source, names, parameter.size));
+  });
 }
 
 /** The values of a parameter of `size` values, out of one tensor or of several. */

@@ -1,4 +1,5 @@
 /** The runtime: TensorFlow under tfjs, jit, variables, precision, gradients, random draws. */
+export { withoutFragmentation } from "./allocation.ts";
 export { type AutocastType, autocast, autocastType } from "./autocast.ts";
 export { chromeTrace } from "./chrome_trace.ts";
 export { pullBack, seededGradients, valueAndGradientAt, valueAndGradients } from "./gradients.ts";

@@ -64,6 +64,8 @@ export interface NativeAddon {
   Graph: new () => NativeGraph;
   configure(configProto: Uint8Array): void;
   removeFunction(name: string): void;
+  /** Allocations from this size on get memory of their own. */
+  setMmapThreshold(bytes: number): void;
   /** Records everything that TensorFlow does from now on; takes a serialized tensorflow.ProfileOptions. */
   startProfiler(options: Uint8Array): void;
   /** The serialized XSpace of what was recorded. */
