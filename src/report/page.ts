@@ -70,7 +70,6 @@ function header(run: RunData, written: Date): string {
   const facts: [string, string][] = [
     ["state", escapeHtml(stateText(run, written))],
     ["command", code(last ? last.command.join(" ") : `npm run train -- ${run.argv.join(" ")}`)],
-    ["settings", code(run.argv.join(" ") || "defaults")],
     [
       "commit",
       last
@@ -134,7 +133,12 @@ function tiles({ history, plannedEpochs, log, samples }: RunData): [string, stri
         ]),
     ...(samples.byId.size === 0
       ? []
-      : [[String(samples.byId.size), `samples in ${samples.byEpoch.size} epochs`] as [string, string]]),
+      : [
+          [String(samples.byId.size), `samples in ${counted(samples.byEpoch.size, "epoch")}`] as [
+            string,
+            string,
+          ],
+        ]),
   ];
 }
 
@@ -143,7 +147,11 @@ function stateText({ state, history, plannedEpochs, log, runs }: RunData, now: D
   const started = runs.at(-1)?.started;
   const since = state === "RUN" && started ? ` for ${ageText(Date.parse(started), now.getTime())}` : "";
   const epochs = state === "DON" ? "" : `, ${history.length} of ${plannedEpochs ?? "?"} epochs`;
-  return `${STATES[state]}${since}${epochs}${problems > 0 ? `; ${problems} errors in the log` : ""}`;
+  return `${STATES[state]}${since}${epochs}${problems > 0 ? `; ${counted(problems, "error")} in the log` : ""}`;
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 function startsText({ runs }: RunData): string {

@@ -78,7 +78,7 @@ function cardHtml({ conditioning, lines }: Card, clips: ClipStore): string {
 function lineHtml(line: Line, clips: ClipStore): string {
   const { samples } = line;
   const from = prompt(line);
-  const title = from ? `goes on from ${from.duration.toFixed(1)} s of the reference` : "from nothing";
+  const title = from ? `goes on from ${from.duration.toFixed(1)} s of the reference` : "without a prompt";
   const shown = [...samples].reverse().filter(({ path }) => !clips.leftOut.has(path));
   const hidden = samples.length - shown.length;
   const note = hidden > 0 ? `; ${hidden} of ${samples.length} epochs are not in this page` : "";

@@ -115,7 +115,14 @@ export class MusicGenSolver extends Solver {
         cache: cachedSplits(cfg, cache),
       },
     );
-    if (cachedUpdates) loaders.train = cachedUpdates;
+    if (cachedUpdates) {
+      loaders.train = cachedUpdates;
+      const last = cachedUpdates.epochs().at(-1)!;
+      if (last < cfg.optim.epochs)
+        log.warn(
+          `the cache ends with epoch ${last}: of optim.epochs=${cfg.optim.epochs}, only so many can be trained`,
+        );
+    }
     const needed = cfg.execute_only === null ? (["train", "valid"] as const) : [cfg.execute_only as Split];
     for (const split of needed) {
       if (!loaders[split]) throw new UserError(`datasource.${split} is null, but this run needs it`);

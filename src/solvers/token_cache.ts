@@ -16,9 +16,18 @@ import type { ConditioningProvider } from "../models/conditioners/provider.ts";
 import { T5Conditioner } from "../models/conditioners/t5.ts";
 import { LazyCompressionModel } from "../models/lazy_codec.ts";
 
+/** What can do without audio. */
+const CACHED_SPLITS = ["train", "valid"] as const;
+export type CachedSplit = (typeof CACHED_SPLITS)[number];
+
 /** Throws a UserError for settings of `cache` that contradict each other or the rest of the config. */
 export function checkCacheOptions(cfg: MusicGenConfig): void {
   const { path, write, write_shard: shard, write_num_shards: shards } = cfg.cache;
+  const other = (cfg.cache.splits ?? []).find((split) => !CACHED_SPLITS.includes(split as CachedSplit));
+  if (other !== undefined)
+    throw new UserError(
+      `cache.splits: "${other}" is none of ${CACHED_SPLITS.join(", ")}: other stages need the audio`,
+    );
   if (path === null) {
     if (write) throw new UserError("cache.write=true needs cache.path, the folder to write to");
     return;
