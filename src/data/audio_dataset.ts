@@ -7,7 +7,7 @@ import { type Batch, collate } from "./batch.ts";
 import type { Codes } from "./cache/tokens.ts";
 import { FileSampler } from "./file_sampler.ts";
 import type { AudioMeta } from "./manifest.ts";
-import { readSamples } from "./segment_samples.ts";
+import { type ReadTimes, readSamples } from "./segment_samples.ts";
 
 export interface AudioDatasetOptions {
   /** Seconds; null: items are whole files. */
@@ -91,6 +91,7 @@ export class AudioDataset<Info extends SegmentInfo = SegmentInfo> {
   readonly meta: AudioMeta[];
   /** How many reads failed and were replaced by another draw. */
   brokenReads = 0;
+  readonly times: ReadTimes = { decode: 0, resample: 0 };
   protected readonly onWarning: BrokenFileWarning;
   private readonly sampler: FileSampler;
   protected readonly named = new Set<string>();
@@ -177,7 +178,7 @@ export class AudioDataset<Info extends SegmentInfo = SegmentInfo> {
     const scratch = new Scratch();
     try {
       const samples = this.options.loadWav
-        ? await readSamples(meta, seekTime, this.options, scratch)
+        ? await readSamples(meta, seekTime, this.options, scratch, this.times)
         : this.silence(meta, seekTime);
       const target = segmentDuration === null ? samples[0].length : Math.floor(segmentDuration * sampleRate);
       const totalFrames = segmentDuration !== null && pad ? target : Math.min(samples[0].length, target);

@@ -11,6 +11,34 @@ export interface Batch<Info extends SegmentInfo = SegmentInfo> {
   codes?: { values: Int16Array<ArrayBuffer>; shape: [number, number, number] };
 }
 
+/** What reading a batch took. */
+export interface ReadReport {
+  seconds: number;
+  /** Seconds of it: opening and decoding files; channels and rate. */
+  decodeSeconds: number;
+  resampleSeconds: number;
+  /** Reads that failed and were replaced by another draw. */
+  brokenReads: number;
+}
+
+/** `readBatch`, with what it took. */
+export async function readTimed<Info extends SegmentInfo>(
+  dataset: AudioDataset<Info>,
+  indices: ArrayLike<number>,
+  epoch: number,
+): Promise<{ batch: Batch<Info>; report: ReadReport }> {
+  const began = performance.now();
+  const before = { ...dataset.times, brokenReads: dataset.brokenReads };
+  const batch = await readBatch(dataset, indices, epoch);
+  const report = {
+    seconds: (performance.now() - began) / 1000,
+    decodeSeconds: dataset.times.decode - before.decode,
+    resampleSeconds: dataset.times.resample - before.resample,
+    brokenReads: dataset.brokenReads - before.brokenReads,
+  };
+  return { batch, report };
+}
+
 /** Reads the items of a batch one after the other. */
 export async function readBatch<Info extends SegmentInfo>(
   dataset: AudioDataset<Info>,

@@ -2,10 +2,13 @@
 import type { SegmentInfo } from "./audio_dataset.ts";
 import type { Batch } from "./batch.ts";
 import type { LoaderStats } from "./loader.ts";
+import type { ReadTimes } from "./segment_samples.ts";
 
 export interface BatchSource<Info extends SegmentInfo = SegmentInfo> {
-  readonly options: { readonly batchSize: number };
+  readonly options: { readonly batchSize: number; readonly numWorkers?: number };
   readonly stats: LoaderStats;
+  /** Seconds of `stats.readSeconds` by stage, of a source that reads audio. */
+  readonly times?: ReadTimes;
   /** Batches per epoch. */
   readonly length: number;
   /** The batches of an epoch from batch `start` on. */

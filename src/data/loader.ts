@@ -2,9 +2,10 @@
 
 import { TorchGenerator } from "../random/mt19937.ts";
 import type { AudioDataset, SegmentInfo } from "./audio_dataset.ts";
-import { type Batch, readBatch } from "./batch.ts";
+import { type Batch, type ReadReport, readTimed } from "./batch.ts";
 import { type DatasetSpec, openDataset } from "./dataset_spec.ts";
 import { permutation } from "./random.ts";
+import type { ReadTimes } from "./segment_samples.ts";
 import { WorkerPool } from "./worker_pool.ts";
 
 export interface LoaderOptions {
@@ -52,6 +53,11 @@ export class DataLoader<Info extends SegmentInfo = SegmentInfo> {
     readSeconds: 0,
     brokenReads: 0,
   };
+  /**
+   * Seconds of `stats.readSeconds` by stage, and those from a worker's sending of batches to their receipt, in which this thread
+   * may have been busy.
+   */
+  readonly times: ReadTimes & { transfer: number } = { decode: 0, resample: 0, transfer: 0 };
   private readonly spec: DatasetSpec;
   private readonly subset: Uint32Array;
   private readonly named = new Set<string>();
@@ -120,24 +126,25 @@ export class DataLoader<Info extends SegmentInfo = SegmentInfo> {
 
   private openPool(): WorkerPool<Info> {
     this.pool ??= new WorkerPool<Info>(this.spec, this.options.numWorkers, {
-      onRead: (seconds, brokenReads) => this.count(seconds, brokenReads),
+      onRead: (report, transferSeconds) => this.count(report, transferSeconds),
       onWarning: (message, path) => this.warnOnce(message, path),
     });
     return this.pool;
   }
 
   private async readHere(indices: Uint32Array, epoch: number): Promise<Batch<Info>> {
-    const began = performance.now();
-    const before = this.dataset.brokenReads;
-    const batch = await readBatch(this.dataset, indices, epoch);
-    this.count((performance.now() - began) / 1000, this.dataset.brokenReads - before);
+    const { batch, report } = await readTimed(this.dataset, indices, epoch);
+    this.count(report, 0);
     return batch;
   }
 
-  private count(readSeconds: number, brokenReads: number): void {
+  private count(report: ReadReport, transferSeconds: number): void {
     this.stats.batchesRead++;
-    this.stats.readSeconds += readSeconds;
-    this.stats.brokenReads += brokenReads;
+    this.stats.readSeconds += report.seconds;
+    this.stats.brokenReads += report.brokenReads;
+    this.times.decode += report.decodeSeconds;
+    this.times.resample += report.resampleSeconds;
+    this.times.transfer += transferSeconds;
   }
 
   private warnOnce(message: string, path: string): void {

@@ -11,6 +11,14 @@ const DURATION_TOLERANCE = { ratio: 0.02, seconds: 0.2 };
 /** Samples beyond this (96 dB above full scale) are no audio, but damage or another encoding than the header says. */
 const MAX_LEVEL = 2 ** 16;
 
+/** Seconds spent so far. */
+export interface ReadTimes {
+  /** Opening files, reading and decoding. */
+  decode: number;
+  /** Other channels, another rate. */
+  resample: number;
+}
+
 interface SegmentForm {
   /** null: the whole file. */
   segmentDuration: number | null;
@@ -19,7 +27,7 @@ interface SegmentForm {
 }
 
 /**
- * Planar samples from `seekTime` on, fewer than the segment's where the file ends; in the memory of `scratch`.
+ * Planar samples from `seekTime` on, fewer than the segment's where the file ends; in the memory of `scratch`. Adds to `times`.
  * Throws AudioReadError when the file cannot be read, or is not what the manifest says.
  */
 export async function readSamples(
@@ -27,7 +35,9 @@ export async function readSamples(
   seekTime: number,
   { segmentDuration, sampleRate, channels }: SegmentForm,
   scratch: Scratch,
+  times: ReadTimes = { decode: 0, resample: 0 },
 ): Promise<Float32Array[]> {
+  const began = performance.now();
   const file = await openAudio(meta.path);
   try {
     checkRate(meta, file.info);
@@ -35,9 +45,15 @@ export async function readSamples(
     const duration = segmentDuration ?? undefined;
     const clip = await readSegment(file, { start: seekTime, duration }, scratch);
     checkLength(meta, seekTime, segmentDuration, clip.samples[0].length / clip.sampleRate);
-    const mixed = convert(meta.path, () => convertChannels(clip.samples, channels, scratch));
-    checkLevel(meta.path, mixed);
-    return resample(mixed, clip.sampleRate, sampleRate, scratch);
+    const decoded = performance.now();
+    times.decode += (decoded - began) / 1000;
+    const samples = convert(meta.path, () => {
+      const mixed = convertChannels(clip.samples, channels, scratch);
+      checkLevel(meta.path, mixed);
+      return resample(mixed, clip.sampleRate, sampleRate, scratch);
+    });
+    times.resample += (performance.now() - decoded) / 1000;
+    return samples;
   } finally {
     file.close();
   }
@@ -99,10 +115,12 @@ function checkLevel(path: string, samples: Float32Array[]): void {
   }
 }
 
+/** Channels or rates that cannot be converted are the file's fault. */
 function convert<T>(path: string, conversion: () => T): T {
   try {
     return conversion();
   } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
     throw new AudioReadError(path, (error as Error).message);
   }
 }

@@ -3,7 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import type { WorkerStart } from "../worker_thread.ts";
 import type { AudioDataset, SegmentInfo } from "./audio_dataset.ts";
-import { readBatch } from "./batch.ts";
+import { readTimed } from "./batch.ts";
 import { type DatasetSpec, openDataset } from "./dataset_spec.ts";
 import type { WorkerReply, WorkerRequest } from "./worker_pool.ts";
 
@@ -39,11 +39,9 @@ async function perform({ task, indices, epoch }: Task): Promise<void> {
     dataset ??= openDataset((workerData as WorkerStart<DatasetSpec>).data, (warning, path) =>
       send({ warning, path }),
     );
-    const began = performance.now();
-    const before = dataset.brokenReads;
-    const batch = await readBatch(dataset, indices, epoch);
-    const seconds = (performance.now() - began) / 1000;
-    send({ task, batch, seconds, brokenReads: dataset.brokenReads - before }, [batch.wav.buffer]);
+    const { batch, report } = await readTimed(dataset, indices, epoch);
+    const arrays = batch.codes ? [batch.wav.buffer, batch.codes.values.buffer] : [batch.wav.buffer];
+    send({ task, batch, report, sentAt: Date.now() }, arrays);
   } catch (error) {
     const { name, message, stack } = error as Error;
     send({ task, error: { name, message, stack } });

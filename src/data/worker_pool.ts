@@ -3,7 +3,7 @@ import type { Worker } from "node:worker_threads";
 import { UserError } from "../errors.ts";
 import { startWorker } from "../worker_thread.ts";
 import type { SegmentInfo } from "./audio_dataset.ts";
-import type { Batch } from "./batch.ts";
+import type { Batch, ReadReport } from "./batch.ts";
 import type { DatasetSpec } from "./dataset_spec.ts";
 
 /** To a worker: read the items `indices` of `epoch`; or forget all tasks before `cancelBefore`. */
@@ -11,12 +11,13 @@ export type WorkerRequest = { task: number; indices: Uint32Array; epoch: number 
 
 /** From a worker. */
 export type WorkerReply =
-  | { task: number; batch: Batch; seconds: number; brokenReads: number }
+  | { task: number; batch: Batch; report: ReadReport; sentAt: number }
   | { task: number; error: { name: string; message: string; stack?: string } }
   | { warning: string; path: string };
 
 interface Events {
-  onRead: (seconds: number, brokenReads: number) => void;
+  /** `transferSeconds`: from the worker's sending to the receipt here. */
+  onRead: (report: ReadReport, transferSeconds: number) => void;
   onWarning: (message: string, path: string) => void;
 }
 
@@ -98,7 +99,7 @@ export class WorkerPool<Info extends SegmentInfo> {
     if ("error" in reply) {
       pending.reject(revive(reply.error));
     } else {
-      this.events.onRead(reply.seconds, reply.brokenReads);
+      this.events.onRead(reply.report, (Date.now() - reply.sentAt) / 1000);
       pending.resolve(reply.batch as Batch<Info>);
     }
   }

@@ -1,6 +1,5 @@
 /** Reads one audio file from beginning to end and measures it. A job for `runOnFiles`. */
 import { createHash } from "node:crypto";
-import { AudioReadError } from "../data/audio/audio.ts";
 import { mean } from "../data/audio/channels.ts";
 import { decodeBlocks } from "../data/audio_blocks.ts";
 import { FINGERPRINT_SECONDS, fingerprint } from "./fingerprint.ts";
@@ -27,7 +26,7 @@ const WINDOW_SECONDS = 0.05;
 const FULL_SCALE = 0.999;
 const CLIPPED_RUN = 3;
 
-/** Throws AudioReadError for files that cannot be decoded or hold numbers that are not finite. */
+/** Throws AudioReadError for files that cannot be decoded. */
 export async function perform(path: string): Promise<Inspection> {
   const hashes: ReturnType<typeof createHash>[] = [];
   let words: Inspection["fingerprint"] | undefined;
@@ -38,7 +37,7 @@ export async function perform(path: string): Promise<Inspection> {
   const { sampleRate, channels } = await decodeBlocks(path, (block, info) => {
     frames += block[0].length;
     const window = Math.max(1, Math.floor(WINDOW_SECONDS * info.sampleRate));
-    for (const [start, highest] of windowPeaks(path, block, window)) {
+    for (const [start, highest] of windowPeaks(block, window)) {
       peak = Math.max(peak, highest);
       if (highest < SILENT) silent += Math.min(window, block[0].length - start);
     }
@@ -62,7 +61,7 @@ export async function perform(path: string): Promise<Inspection> {
 }
 
 /** Where each window begins, and the largest absolute sample of any channel in it. */
-function* windowPeaks(path: string, block: Float32Array[], window: number): Generator<[number, number]> {
+function* windowPeaks(block: Float32Array[], window: number): Generator<[number, number]> {
   const frames = block[0].length;
   for (let start = 0; start < frames; start += window) {
     const end = Math.min(frames, start + window);
@@ -71,10 +70,7 @@ function* windowPeaks(path: string, block: Float32Array[], window: number): Gene
       for (let i = start; i < end; i++) {
         const magnitude = Math.abs(channel[i]);
         if (magnitude > highest) highest = magnitude;
-        else if (Number.isNaN(magnitude)) highest = Number.POSITIVE_INFINITY;
       }
-    if (highest === Number.POSITIVE_INFINITY)
-      throw new AudioReadError(path, "it holds samples that are not finite numbers");
     yield [start, highest];
   }
 }

@@ -9,42 +9,79 @@ const MIN_OVERLAP_SHORT = 20;
 const MAX_BIT_ERRORS = 0.25;
 /** A word that so many places have says nothing. */
 const MAX_PLACES = 40;
+/** Words of a file by which it can be found: all of a short one, some of a long one. */
+const INDEXED_WORDS = 128;
 
 /** Groups of at least two numbers of files that sound the same. */
 export function nearDuplicates(fingerprints: readonly Uint32Array[]): number[][] {
   const groups = new Groups(fingerprints.length);
-  /** Word -> (file, position), two numbers each. */
-  const places = new Map<number, number[]>();
-  for (const [file, words] of fingerprints.entries()) {
-    for (const [other, offset] of candidates(words, places))
+  const index = new WordIndex(fingerprints);
+  for (const [file, words] of fingerprints.entries())
+    for (const [other, offset] of candidates(file, words, index))
       if (isSame(words, fingerprints[other], offset)) groups.join(file, other);
-    for (const [position, word] of words.entries()) {
-      if (word === 0) continue;
-      const known = places.get(word);
-      if (!known) places.set(word, [file, position]);
-      else if (known.length < 2 * MAX_PLACES) known.push(file, position);
-    }
-  }
   return groups.list();
 }
 
 /** Earlier files that have words of this one at the same distance from each other, with the offset into them. */
-function candidates(words: Uint32Array, places: ReadonlyMap<number, number[]>): [number, number][] {
+function candidates(file: number, words: Uint32Array, index: WordIndex): [number, number][] {
   const votes = new Map<number, Map<number, number>>();
-  for (const [position, word] of words.entries()) {
-    const known = word === 0 ? undefined : places.get(word);
-    if (!known || known.length >= 2 * MAX_PLACES) continue;
-    for (let i = 0; i < known.length; i += 2) {
-      const offsets = votes.get(known[i]) ?? new Map<number, number>();
-      votes.set(known[i], offsets);
-      const offset = known[i + 1] - position;
+  for (const [position, word] of words.entries())
+    for (const [other, otherPosition] of word === 0 ? [] : index.places(word)) {
+      if (other >= file) continue;
+      const offsets = votes.get(other) ?? new Map<number, number>();
+      votes.set(other, offsets);
+      const offset = otherPosition - position;
       offsets.set(offset, (offsets.get(offset) ?? 0) + 1);
     }
-  }
-  return [...votes].flatMap(([file, offsets]) => {
+  return [...votes].flatMap(([other, offsets]) => {
     const [offset, count] = [...offsets].reduce((best, vote) => (vote[1] > best[1] ? vote : best));
-    return count >= MIN_VOTES ? [[file, offset] as [number, number]] : [];
+    return count >= MIN_VOTES ? [[other, offset] as [number, number]] : [];
   });
+}
+
+/** Where words are: sorted numbers in flat arrays, as there are millions. */
+class WordIndex {
+  /** Word and number of its place, sorted by word: pairs of 32 bits, the word above. */
+  private readonly sorted: Uint32Array;
+  private readonly files: Uint32Array;
+  private readonly positions: Uint32Array;
+
+  constructor(fingerprints: readonly Uint32Array[]) {
+    const steps = fingerprints.map((words) => Math.max(1, Math.ceil(words.length / INDEXED_WORDS)));
+    const count = fingerprints.reduce((sum, words, file) => sum + Math.ceil(words.length / steps[file]), 0);
+    this.files = new Uint32Array(count);
+    this.positions = new Uint32Array(count);
+    this.sorted = new Uint32Array(2 * count);
+    let place = 0;
+    for (const [file, words] of fingerprints.entries())
+      for (let position = 0; position < words.length; position += steps[file]) {
+        this.files[place] = file;
+        this.positions[place] = position;
+        this.sorted[2 * place] = place;
+        this.sorted[2 * place + 1] = words[position];
+        place++;
+      }
+    // Little-endian: the second of two words is the higher one.
+    new BigUint64Array(this.sorted.buffer).sort();
+  }
+
+  /** File and position of a word, none if it is too frequent. */
+  places(word: number): [number, number][] {
+    const { sorted } = this;
+    let low = 0;
+    let high = sorted.length / 2;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (sorted[2 * middle + 1] < word) low = middle + 1;
+      else high = middle;
+    }
+    const found: [number, number][] = [];
+    for (; sorted[2 * low + 1] === word; low++) {
+      if (found.length === MAX_PLACES) return [];
+      found.push([this.files[sorted[2 * low]], this.positions[sorted[2 * low]]]);
+    }
+    return found;
+  }
 }
 
 function isSame(words: Uint32Array, other: Uint32Array, offset: number): boolean {

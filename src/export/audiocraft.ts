@@ -8,6 +8,7 @@ import { T5_DIMS } from "../models/conditioners/t5.ts";
 import type { EncodecOptions } from "../models/encodec/config.ts";
 import type { T5Config } from "../models/t5/config.ts";
 import type { Module } from "../nn/index.ts";
+import { hannWindow } from "../nn/stft.ts";
 import { encodecSections } from "./encodec_sections.ts";
 import type { ExportOptions } from "./huggingface.ts";
 import { chromaLength, chromaOf, hasMelody, segmentChromaLength } from "./melody.ts";
@@ -95,7 +96,7 @@ function windows(cfg: MusicGenConfig): { [key: string]: TorchWritable } {
   if (!hasMelody(cfg)) return {};
   const { winlen, radix2_exp = 12 } = chromaOf(cfg);
   const size = winlen ?? 2 ** radix2_exp;
-  const data = () => Float32Array.from({ length: size }, (_, i) => Math.sin((Math.PI * i) / size) ** 2);
+  const data = () => hannWindow(size);
   return {
     "condition_provider.conditioners.self_wav.chroma.spec.window": { dtype: "F32", shape: [size], data },
   };

@@ -2,8 +2,8 @@
 import { existsSync } from "node:fs";
 import { basename } from "node:path";
 import { resolveHubFile } from "../checkpoint/hub.ts";
+import { readJsonObject } from "../checkpoint/json.ts";
 import { openSafetensors } from "../checkpoint/safetensors.ts";
-import { readJson } from "../models/pretrained/hf.ts";
 import { pretrainedName } from "../models/pretrained/index.ts";
 
 /** The name as `compression_model_checkpoint` has it, when it is a codec's; else null. */
@@ -14,7 +14,7 @@ export async function codecSpec(name: string): Promise<string | null> {
   if (pretrained === null) return null;
   if (/\.(bin|th|pt)$/.test(pretrained)) return /compression/.test(basename(pretrained)) ? pretrained : null;
   const config = await resolveHubFile(pretrained, "config.json", { optional: true });
-  if (config === null || readJson(config).model_type !== "encodec") return null;
+  if (config === null || readJsonObject(config).model_type !== "encodec") return null;
   return existsSync(pretrained) ? pretrained : `//pretrained/${pretrained}`;
 }
 

@@ -17,7 +17,10 @@ export interface Criterion {
 const above = (x: Tensor): Tensor => tf.mean(tf.relu(tf.sub(1, x)));
 /** mean max(0, 1 + x) */
 const below = (x: Tensor): Tensor => tf.mean(tf.relu(tf.add(1, x)));
-const squared = (target: number) => (x: Tensor): Tensor => tf.mean(tf.square(tf.sub(x, target)));
+const squared =
+  (target: number) =>
+  (x: Tensor): Tensor =>
+    tf.mean(tf.square(tf.sub(x, target)));
 
 const hinge: Criterion = { generator: (x) => tf.neg(tf.mean(x)), real: above, fake: below };
 
@@ -98,7 +101,10 @@ export class Adversary {
   }
 
   /** The model's losses as functions of its wave [B, C, T]; the real one is judged once. */
-  modelLosses(real: Tensor): { adversarial: (fake: Tensor) => Tensor; featureMatching: (fake: Tensor) => Tensor } {
+  modelLosses(real: Tensor): {
+    adversarial: (fake: Tensor) => Tensor;
+    featureMatching: (fake: Tensor) => Tensor;
+  } {
     const onReal = this.judge(real);
     const { discriminator, losses } = this;
     return {

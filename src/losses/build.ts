@@ -53,11 +53,14 @@ const builders: Record<string, (section: Section) => AudioLoss> = {
   msspec(section) {
     const o = withDefaults("msspec", section, msspecKeys);
     const range = { rangeStart: o.range_start, rangeEnd: o.range_end };
-    return forwardOf(new MultiScaleMelSpectrogram({ ...melOptions("msspec", o), ...range, alphas: o.alphas }));
+    return forwardOf(
+      new MultiScaleMelSpectrogram({ ...melOptions("msspec", o), ...range, alphas: o.alphas }),
+    );
   },
   mrstft(section) {
     const o = withDefaults("mrstft", section, mrstftKeys);
-    if (o.window !== "hann_window") throw new UserError(`mrstft.window=${o.window} is not built: use hann_window.`);
+    if (o.window !== "hann_window")
+      throw new UserError(`mrstft.window=${o.window} is not built: use hann_window.`);
     return forwardOf(
       new MultiResolutionSTFT({
         nFfts: o.n_ffts,
@@ -95,7 +98,9 @@ function melOptions(name: string, o: typeof mel & { normalized: boolean }) {
 function withDefaults<T extends Section>(name: string, section: Section, defaults: T): T {
   for (const [key, value] of Object.entries(section)) {
     if (!Object.hasOwn(defaults, key)) {
-      throw new UserError(`${name}.${key} is not a key of this loss: it has ${Object.keys(defaults).join(", ")}.`);
+      throw new UserError(
+        `${name}.${key} is not a key of this loss: it has ${Object.keys(defaults).join(", ")}.`,
+      );
     }
     const isNumberOrNull = defaults[key] === null || key === "segment";
     const fits = isNumberOrNull

@@ -130,8 +130,8 @@ export function melFilterbank({ sampleRate, nFft, nMels, fMin, fMax }: MelOption
   const bins = nFft / 2 + 1;
   const mel = (f: number) => 2595 * Math.log10(1 + f / 700);
   const frequencies = linspace(0, Math.floor(sampleRate / 2), bins);
-  const edges = linspace(mel(fMin), mel(fMax ?? Math.floor(sampleRate / 2)), nMels + 2).map((m) =>
-    700 * round(round(10 ** round(m / 2595)) - 1),
+  const edges = linspace(mel(fMin), mel(fMax ?? Math.floor(sampleRate / 2)), nMels + 2).map(
+    (m) => 700 * round(round(10 ** round(m / 2595)) - 1),
   );
   const bank = new Float32Array(bins * nMels);
   for (let band = 0; band < nMels; band++) {

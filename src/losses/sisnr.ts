@@ -40,10 +40,7 @@ export class SISNR {
     const products = tf.sum(tf.mul(reference, estimate), -1, true);
     const projection = tf.div(tf.mul(products, reference), tf.add(energy(reference), epsilon)) as Tensor;
     const noise = tf.sub(estimate, projection) as Tensor;
-    const ratio = tf.sub(
-      tf.log(tf.add(energy(projection), epsilon)),
-      tf.log(tf.add(energy(noise), epsilon)),
-    );
+    const ratio = tf.sub(tf.log(tf.add(energy(projection), epsilon)), tf.log(tf.add(energy(noise), epsilon)));
     return tf.mul(tf.mean(ratio), -10 / Math.LN10);
   }
 

@@ -1,7 +1,7 @@
 /** Audio files that come out of archives. */
-import { createWriteStream, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { dirname, join, normalize } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { writeError } from "../checkpoint/atomic_file.ts";
 import { UserError } from "../errors.ts";
 
@@ -29,11 +29,21 @@ export async function extractTo(
   const temporary = `${path}.${process.pid}.tmp`;
   try {
     mkdirSync(dirname(path), { recursive: true });
-    if (isStream) await pipeline(content, createWriteStream(temporary));
+    if (isStream) await writeAll(temporary, content);
     else writeFileSync(temporary, content);
     renameSync(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });
     throw writeError(path, size, error as NodeJS.ErrnoException);
+  }
+}
+
+/** One piece after the other: the file is closed when this ends, however it ends. */
+async function writeAll(path: string, content: AsyncIterable<Uint8Array>): Promise<void> {
+  const file = await open(path, "w");
+  try {
+    for await (const piece of content) await file.writeFile(piece);
+  } finally {
+    await file.close();
   }
 }

@@ -1,5 +1,4 @@
 /** A language model and its codec together: descriptions in, audio out (AudioCraft's `MusicGen`). */
-import { convertAudio } from "../data/audio/convert.ts";
 import type { ConditioningAttributes } from "../data/conditioning.ts";
 import { UserError } from "../errors.ts";
 import { scoped, type Tensor, tf } from "../runtime/index.ts";
@@ -10,7 +9,6 @@ import type { MusicGenLM } from "./lm/lm.ts";
 import { conditionStreams, describedSamples, hasWavs, melodiesFrom } from "./musicgen/attributes.ts";
 import { Handover } from "./musicgen/handover.ts";
 import {
-  type AudioBatch,
   checkParams,
   DEFAULT_DURATION,
   type GenerateOptions,
@@ -21,6 +19,7 @@ import {
   samplingOptions,
   strideFrames,
 } from "./musicgen/params.ts";
+import { encodePrompt } from "./musicgen/prompt.ts";
 import { type Codes, generateWindows } from "./musicgen/windows.ts";
 
 export interface GeneratedAudio {
@@ -224,7 +223,9 @@ export class MusicGen {
     { melody }: GenerateOptions,
   ): ConditioningAttributes[] {
     if (!Array.isArray(descriptions))
-      throw new UserError(`descriptions must be a list, as in ["slow piano"], not ${JSON.stringify(descriptions)}`);
+      throw new UserError(
+        `descriptions must be a list, as in ["slow piano"], not ${JSON.stringify(descriptions)}`,
+      );
     return describedSamples(descriptions, melody, this.lm.conditionProvider, this);
   }
 
@@ -238,7 +239,7 @@ export class MusicGen {
     const total = Math.floor(params.duration * this.frameRate);
     if (total < 1)
       throw new UserError(`duration=${params.duration} is less than one frame of ${1 / this.frameRate} s`);
-    const codes = prompt ? this.encodePrompt(prompt, samples.length) : null;
+    const codes = prompt ? encodePrompt(prompt, samples.length, this.codec) : null;
     if (codes && codes.frames >= total)
       throw new UserError(
         `the prompt of ${codes.frames / this.frameRate} s leaves nothing of duration=${params.duration} to generate; ask for more or shorten it`,
@@ -288,23 +289,6 @@ export class MusicGen {
       },
       onFrames,
       framesPerChunk,
-    });
-  }
-
-  private encodePrompt({ audio, sampleRate }: AudioBatch, batch: number): Codes {
-    if (audio.length !== batch) throw new UserError(`${audio.length} prompts for ${batch} descriptions`);
-    const clips = audio.map((samples) => convertAudio({ samples, sampleRate }, this).samples);
-    const length = clips[0][0].length;
-    const other = clips.find((clip) => clip[0].length !== length);
-    if (other)
-      throw new UserError(
-        `the prompts of a batch must be equally long; these have ${length} and ${other[0].length} samples`,
-      );
-    const wav = new Float32Array(batch * this.channels * length);
-    for (const [i, channel] of clips.flat().entries()) wav.set(channel, i * length);
-    return scoped(() => {
-      const { codes } = this.codec.encode(tf.tensor3d(wav, [batch, this.channels, length]) as Tensor);
-      return { codes: Int32Array.from(codes.dataSync()), frames: codes.shape[2]! };
     });
   }
 

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { TensorSource } from "../checkpoint/safetensors.ts";
 import type { MusicGenConfig } from "../config/schema.ts";
+import { type DataMoment, dataMoment, reportOnData } from "../data/advice.ts";
 import { type Batch, itemWav } from "../data/batch.ts";
 import type { BatchSource } from "../data/batch_source.ts";
 import { buildLoaders, type DataConfig, type Split } from "../data/build_loaders.ts";
@@ -225,6 +226,7 @@ export class MusicGenSolver extends Solver {
     const batches = this.cfg.benchmark_no_load
       ? repeated(loader.batches(epoch))
       : loader.batches(epoch, start * this.accumulate);
+    const from = dataMoment(loader);
     let average = averager();
     let index = start;
     if (this.cfg.profiler.enabled) this.profiler ??= this.buildProfiler();
@@ -244,7 +246,7 @@ export class MusicGenSolver extends Solver {
       if (index < start + total) this.profiler?.begin(this.updates + 1);
     }
     this.profiler?.finish();
-    this.adviseOnData(loader, epoch);
+    this.reportOnData(loader, from);
   }
 
   /** What conditions a batch, after the dropouts, with all that its conditioners need from files. */
@@ -593,12 +595,12 @@ export class MusicGenSolver extends Solver {
     });
   }
 
-  private adviseOnData({ stats }: Loader, epoch: number): void {
-    if (epoch === 1 && stats.waitSeconds > 0.3 * stats.readSeconds && stats.waitSeconds > 5) {
-      this.log.warn(
-        `training waited ${stats.waitSeconds.toFixed(0)} s for data in this epoch: more dataset.num_workers, or WAV files at the model's sample rate, would help`,
-      );
-    }
+  private reportOnData(loader: Loader, from: DataMoment): void {
+    const numWorkers = loader.options.numWorkers ?? 0;
+    const form = { numWorkers, sampleRate: this.cfg.sample_rate };
+    const { summary, advice } = reportOnData(from, dataMoment(loader), form);
+    this.log.info(summary);
+    if (advice) this.log.warn(advice);
   }
 }
 

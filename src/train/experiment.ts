@@ -83,7 +83,7 @@ export async function trainExperiment(
 }
 
 /** The example data set is made on first use, when the config points at it. */
-async function makeExampleData({ datasource }: MusicGenConfig, log: Logger): Promise<void> {
+export async function makeExampleData({ datasource }: MusicGenConfig, log: Logger): Promise<void> {
   const sources = [datasource.train, datasource.valid, datasource.evaluate, datasource.generate];
   if (!sources.some((source) => source?.startsWith("egs/example"))) return;
   const { created } = await ensureExampleData({

@@ -35,7 +35,9 @@ export async function* verifyBalancer(folder: GoldenFolder, config: Json): Check
         names.flatMap((tensor): [string, number][] => {
           const [, step, name] = new RegExp(`^${setting}\\.(\\d+)\\.${kind}\\.(\\w+)$`).exec(tensor) ?? [];
           if (step === undefined) return [];
-          return [[tensor, maxRelative(of(Number(step), name).dataSync(), folder.values("balancer", tensor))]];
+          return [
+            [tensor, maxRelative(of(Number(step), name).dataSync(), folder.values("balancer", tensor))],
+          ];
         }),
       );
     const each = (what: string, measure: (actual: Float32Array, expected: ArrayLike<number>) => number) =>
@@ -52,7 +54,9 @@ export async function* verifyBalancer(folder: GoldenFolder, config: Json): Check
     yield await check(`balancer ${setting} ratios`, lossTolerance, () =>
       compare("ratio", (step, name) => results()[step].ratios[name]),
     );
-    yield await check(`balancer ${setting} effective loss`, lossTolerance, () => each("effective", maxRelative));
+    yield await check(`balancer ${setting} effective loss`, lossTolerance, () =>
+      each("effective", maxRelative),
+    );
     yield await check(`balancer ${setting} gradient`, roughGradientTolerance, () => each("grad", relativeL2));
   }
 }
@@ -116,5 +120,7 @@ function lossesOf(folder: GoldenFolder, config: Json, real: Tensor): Losses {
 
 function weightsOf(config: Json, losses: Losses): Record<string, number> {
   const weights = config.losses as Record<string, number>;
-  return Object.fromEntries(Object.keys(losses).map((name) => [name, weights[name.replace(/_msstftd$/, "")]]));
+  return Object.fromEntries(
+    Object.keys(losses).map((name) => [name, weights[name.replace(/_msstftd$/, "")]]),
+  );
 }

@@ -151,7 +151,12 @@ function makeCodebooks(
  * The recorded draws, in the order of the peer's calls: a codebook's first vectors, then, if any of its entries is dead, what
  * would replace them, which is passed over.
  */
-function recordedSampler(folder: GoldenFolder, step: string, codec: Codec, deadThreshold: number): VectorSampler {
+function recordedSampler(
+  folder: GoldenFolder,
+  step: string,
+  codec: Codec,
+  deadThreshold: number,
+): VectorSampler {
   let next = 0;
   return (_vectors, _count, k) => {
     if (k > 0) {
@@ -186,5 +191,7 @@ async function* verifyKMeans(folder: GoldenFolder, iterations: number): Checks {
   yield await check("kmeans means", stateTolerance, () =>
     maxDifference(result().means.dataSync(), folder.values("kmeans", "means")),
   );
-  yield await check("kmeans bins", 0, () => mismatches(result().counts.dataSync(), folder.values("kmeans", "bins")));
+  yield await check("kmeans bins", 0, () =>
+    mismatches(result().counts.dataSync(), folder.values("kmeans", "bins")),
+  );
 }

@@ -113,8 +113,15 @@ async function* verifyTraining(folder: GoldenFolder, config: Json): Checks {
           .map(([name, parameter]) => {
             const [got, wanted] = [parameter.read(), folder.values(weights, name)];
             if (!parameter.trainable) return [name, maxDifference(got, wanted)];
-            const gradient = smaller(folder.values("msstftd_grads", name), result().gradients[index.get(name)!]);
-            const rounding = 30e-6 * part().get(name)!.reduce((top, g) => Math.max(top, Math.abs(g)), 0);
+            const gradient = smaller(
+              folder.values("msstftd_grads", name),
+              result().gradients[index.get(name)!],
+            );
+            const rounding =
+              30e-6 *
+              part()
+                .get(name)!
+                .reduce((top, g) => Math.max(top, Math.abs(g)), 0);
             const errors = Float64Array.from(wanted, (w, i) => {
               const error = Math.abs(got[i] - w);
               return gradient[i] < rounding && error <= reach ? 0 : error;

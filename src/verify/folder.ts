@@ -1,6 +1,7 @@
 /** A folder of golden tensors: meta.json, safetensors and JSON files. */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
+import { readJson } from "../checkpoint/json.ts";
 import { openSafetensors, type WeightsReader } from "../checkpoint/safetensors.ts";
 import { UserError } from "../errors.ts";
 
@@ -37,11 +38,7 @@ export class GoldenFolder {
   }
 
   json<T = Json>(file: string): T {
-    try {
-      return JSON.parse(readFileSync(this.file(file), "utf8")) as T;
-    } catch (error) {
-      throw new UserError(`${this.file(file)}: cannot be read as JSON: ${(error as Error).message}`);
-    }
+    return readJson(this.file(file)) as T;
   }
 
   /** The tensors of `<file>.safetensors`; the file stays open until `close`. */

@@ -1,5 +1,6 @@
 /** transformers' generation: greedy codes and audio, guided scores, prompts, no condition, the mask of delayed codebooks. */
 import { type ConditionStreams, Generator } from "../models/lm/generation.ts";
+import { guided as combined } from "../models/lm/guidance.ts";
 import { hfFrames } from "../models/pretrained/index.ts";
 import { type Tensor, tf } from "../runtime/index.ts";
 import { type Checks, check, failed, once } from "./check.ts";
@@ -139,8 +140,7 @@ function scores(golden: HfGolden, way: Way, codes: Tensor): ArrayLike<number> {
   ]) as Tensor;
   let result = logits;
   if (guided) {
-    const [conditional, unconditional] = tf.split(logits, 2, 0) as Tensor[];
-    result = tf.add(unconditional, tf.mul(tf.sub(conditional, unconditional), way.guidance));
+    result = combined(tf.split(logits, 2, 0) as Tensor[], tf.scalar(way.guidance), tf.scalar(1));
   }
   return tf.transpose(result, [2, 0, 1, 3]).dataSync();
 }

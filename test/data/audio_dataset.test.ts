@@ -116,6 +116,8 @@ test("options that contradict each other are refused", () => {
     UserError,
   );
   assert.throws(() => new AudioDataset([{ ...A, weight: 0 }], OPTIONS), /weights/);
+  const nothing = { ...OPTIONS, minAudioDuration: 9, maxAudioDuration: 3 };
+  assert.throws(() => new AudioDataset([A], nothing), /no file can be both/);
 });
 
 test("duration filters leave files out, with a warning from a tenth on, and an empty rest is an error", () => {
@@ -231,6 +233,24 @@ test("music without a sidecar has null attributes; a broken sidecar is named onc
   for (let i = 0; i < 10; i++) assert.equal((await dataset.item(i)).info.description, null);
   assert.equal(warnings.length, 1);
   assert.match(warnings[0], /c\.json/);
+});
+
+test("a sidecar that Python wrote may hold NaN and infinite numbers, which say nothing", async () => {
+  const meta = rampWav(join(folder, "python.wav"), 3);
+  writeFileSync(
+    join(folder, "python.json"),
+    '{"bpm": NaN, "keywords": NaN, "title": "NaN \\"-Infinity\\"", "x": -Infinity}',
+  );
+  const { info } = await new MusicDataset([meta], OPTIONS).item(0);
+  assert.deepEqual([info.bpm, info.keywords, info.title], [null, null, 'NaN "-Infinity"']);
+});
+
+test("a source of paraphrases that is about other files is named, as its paths are likely wrong", () => {
+  const source = join(folder, "elsewhere.json");
+  writeFileSync(source, JSON.stringify({ "/elsewhere/b.json": ["Other words"] }));
+  const warnings: string[] = [];
+  new MusicDataset([B], { ...OPTIONS, paraphraseSource: source }, (message) => warnings.push(message));
+  assert.match(warnings[0], /elsewhere\.json names no sidecar of this data set/);
 });
 
 test("merged descriptions repeat for an index and epoch, and differ between epochs", async () => {

@@ -155,12 +155,12 @@ test("ID3 tags before the music are passed over", async () => {
   assert.equal((await audioInfo(path, WASM)).frames, FIXTURES["tone_noxing.mp3"].frames);
 });
 
-test("M4A says that it needs ffmpeg", async () => {
+test("M4A says that it needs ffmpeg, as a file that cannot be read: others can", async () => {
   const path = join(folder, "song.m4a");
   writeFileSync(path, Buffer.from("\0\0\0\x20ftypM4A \0\0\0\0", "latin1"));
   await assert.rejects(
     readAudio(path, WASM),
-    (error) => error instanceof UserError && /needs ffmpeg/.test(error.message),
+    (error) => error instanceof AudioReadError && /needs ffmpeg/.test(error.message),
   );
 });
 

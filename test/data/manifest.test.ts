@@ -43,6 +43,15 @@ test("the team's mappers replace parts of paths, in order, before they are looke
   assert.equal(row.path, "/data01/a.wav");
 });
 
+test("the archive of an info path is mapped and looked up like the audio", () => {
+  const folder = scratch();
+  const row = { path: "/old/a.wav", duration: 1, info_path: "/old/infos.zip:deep/a.json" };
+  writeFileSync(join(folder, "data.jsonl"), JSON.stringify(row));
+  const mapped = readManifest(folder, folder, [[/^\/old/gu, "/new"]]);
+  assert.equal(mapped[0].infoPath, "/new/infos.zip:deep/a.json");
+  assert.equal(readManifest(folder, folder)[0].infoPath, row.info_path);
+});
+
 test("AudioCraft's rows are read, unknown fields and blank lines ignored", () => {
   const path = put("plain.jsonl", `${ROW}\n\n{"path": "/b.wav", "duration": 1, "colour": "red"}\n`);
   const rows = readManifest(path);

@@ -41,6 +41,7 @@ test("sidecar fields are cleaned as AudioCraft cleans them", () => {
 test("several keys, empty lists and words for a tempo say nothing", () => {
   const info = cleanMusicInfo({ key: "C, G", moods: [], keywords: " , ", bpm: "fast" });
   assert.deepEqual([info.key, info.moods, info.keywords, info.bpm], [null, null, null, null]);
+  assert.deepEqual(cleanMusicInfo({ keywords: 1984 }).keywords, ["1984"]);
 });
 
 test("attributes become text: lists by spaces, tempo as Python prints floats", () => {

@@ -1,5 +1,5 @@
 /** A regular file opened for reads at any byte offset. */
-import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
 import { AudioReadError } from "./audio.ts";
 
 export class FileBytes {
@@ -14,11 +14,16 @@ export class FileBytes {
     try {
       // Asked before opening: opening a pipe would wait for its writer.
       if (!statSync(path).isFile()) throw new AudioReadError(path, "it is not a regular file");
-      this.fd = openSync(path, "r");
+      // And should it have become one meanwhile, this does not wait either.
+      this.fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     } catch (error) {
       throw asReadError(path, error);
     }
     const stat = fstatSync(this.fd);
+    if (!stat.isFile()) {
+      this.close();
+      throw new AudioReadError(path, "it is not a regular file");
+    }
     this.size = stat.size;
     this.modified = stat.mtimeMs;
     if (this.size === 0) {

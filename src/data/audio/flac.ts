@@ -52,9 +52,11 @@ export class FlacFile implements AudioFile {
     for (;;) {
       const length = this.frameLength(bytes, frame.offset - base);
       if (length === undefined) {
-        if (base + bytes.length >= this.file.size) throw this.broken(frame.sample);
+        const seen = bytes.length - (frame.offset - base);
+        if (base + bytes.length >= this.file.size || seen > this.longestFrame)
+          throw this.broken(frame.sample);
         // The frame goes on beyond what was read: read again from its start, twice as far.
-        const wanted = 2 * Math.max(bytes.length - (frame.offset - base), CHUNK);
+        const wanted = 2 * Math.max(seen, CHUNK);
         base = frame.offset;
         bytes = this.file.read(base, wanted);
         continue;
@@ -91,15 +93,21 @@ export class FlacFile implements AudioFile {
    */
   private frameLength(bytes: Uint8Array, at: number): number | undefined {
     const least = Math.max(this.stream.minFrameBytes, 10);
+    let crc = 0;
+    let summed = at;
+    const ends = (i: number) => {
+      crc = crc16(bytes, summed, i, crc);
+      summed = i;
+      return crc === 0;
+    };
     for (let i = bytes.indexOf(0xff, at + least); i >= 0; i = bytes.indexOf(0xff, i + 1)) {
       if ((bytes[i + 1] & 0xfe) !== 0xf8) continue;
-      if (parseFrameHeader(bytes, i, this.stream) && crc16(bytes, at, i) === 0) return i - at;
+      if (parseFrameHeader(bytes, i, this.stream) && ends(i)) return i - at;
     }
-    const atEnd = crc16(bytes, at, bytes.length) === 0;
-    if (atEnd) return bytes.length - at;
     // A file may end with an ID3v1 tag of 128 bytes.
     const tagged = bytes.length - 128;
-    return tagged > at && crc16(bytes, at, tagged) === 0 ? tagged - at : undefined;
+    if (tagged > summed && ends(tagged)) return tagged - at;
+    return ends(bytes.length) ? bytes.length - at : undefined;
   }
 
   /** A frame at or before `sample`, at most NEAR_BYTES before it where the file allows. */
@@ -133,8 +141,13 @@ export class FlacFile implements AudioFile {
     for (let length = CHUNK; ; length *= 2) {
       const bytes = this.file.read(offset, length);
       if (this.frameLength(bytes, 0) !== undefined) return true;
-      if (bytes.length < length || length >= this.stream.maxFrameBytes + CHUNK) return false;
+      if (bytes.length < length || length > this.longestFrame) return false;
     }
+  }
+
+  /** Bytes within which a frame ends, also where the header is wrong about that (a plain one of 8192 samples is shorter). */
+  private get longestFrame(): number {
+    return Math.min(this.stream.maxFrameBytes, 1 << 22) + this.stream.channels * CHUNK;
   }
 
   /** Sample count of a file whose header does not give it: the end of the last frame. */

@@ -111,9 +111,11 @@ function crc8(b: Uint8Array, from: number, to: number): number {
   return crc;
 }
 
-/** CRC-16 of the bytes [from, to): 0 for a whole frame, whose last two bytes are its own checksum. */
-export function crc16(b: Uint8Array, from: number, to: number): number {
-  let crc = 0;
+/**
+ * CRC-16 of the bytes [from, to), going on from `crc`, that of those before: 0 for a whole frame, whose last two bytes are its
+ * own checksum.
+ */
+export function crc16(b: Uint8Array, from: number, to: number, crc = 0): number {
   for (let i = from; i < to; i++) crc = ((crc << 8) & 0xffff) ^ CRC16[(crc >> 8) ^ b[i]];
   return crc;
 }

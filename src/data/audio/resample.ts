@@ -10,12 +10,14 @@ import { floats, type Scratch } from "./scratch.ts";
 
 const ZEROS = 24;
 const ROLLOFF = 0.945;
+/** Odd rates (as damaged headers claim) need a kernel for each of many phases; this is 64 MB of them. */
+const MAX_WEIGHTS = 1 << 24;
 /** Output samples computed in one go: what this takes stays in the processor's cache. */
 const CHUNK = 1 << 14;
 
 /**
  * Planar samples at `oldRate` -> planar samples at `newRate`, floor(new * length / old) per channel. Equal rates give the input
- * itself; `scratch` gives the memory for the result.
+ * itself; `scratch` gives the memory for the result. Throws RangeError for rates whose ratio is too intricate.
  */
 export function resample(
   samples: Float32Array[],
@@ -108,6 +110,8 @@ function polyphaseKernel(oldRate: number, newRate: number): Polyphase {
   const rate = Math.min(old, phases) * ROLLOFF;
   const width = Math.ceil((ZEROS * old) / rate);
   const taps = TAP_MULTIPLE * Math.ceil((2 * width + 1) / TAP_MULTIPLE);
+  if (phases * taps > MAX_WEIGHTS)
+    throw new RangeError(`resampling from ${oldRate} to ${newRate} Hz: the rates have too little in common`);
   const weights = new Float32Array(phases * taps);
   const first = new Int32Array(phases);
   for (let phase = 0; phase < phases; phase++) {

@@ -1,5 +1,6 @@
 /** WAV, RF64 and BW64 files: the header is parsed once, a segment is one read of its byte range. */
 import { type AudioFile, type AudioInfo, AudioReadError, describeAudio } from "./audio.ts";
+import { chunks } from "./chunks.ts";
 import type { FileBytes } from "./file_bytes.ts";
 import { type Encoding, readPcm } from "./pcm.ts";
 import type { Scratch } from "./scratch.ts";
@@ -62,28 +63,20 @@ const OTHER_ENCODINGS: Record<number, string> = {
 };
 
 function readChunks(file: FileBytes): { format: Format; data: { offset: number; size: number } } {
-  const id = (bytes: Uint8Array, at: number) => String.fromCharCode(...bytes.subarray(at, at + 4));
   let format: Format | undefined;
   let size64: number | undefined;
-  let offset = 12;
-  for (;;) {
-    const header = file.read(offset, 8);
-    if (header.length < 8)
-      throw new AudioReadError(file.path, format ? "it has no data chunk" : "its header is cut off");
-    const name = id(header, 0);
-    const size = view(header).getUint32(4, true);
-    const body = offset + 8;
-    if (name === "ds64") {
+  for (const { id, body, size } of chunks(file, 12, "little")) {
+    if (id === "ds64") {
       const sizes = file.read(body, 16);
       if (sizes.length === 16) size64 = Number(view(sizes).getBigUint64(8, true));
-    } else if (name === "fmt ") {
+    } else if (id === "fmt ") {
       format = readFormat(file, body, size);
-    } else if (name === "data") {
+    } else if (id === "data") {
       if (!format) throw new AudioReadError(file.path, "its data chunk comes before its format chunk");
       return { format, data: { offset: body, size: dataSize(file, body, size, size64, format.blockAlign) } };
     }
-    offset = body + size + (size % 2);
   }
+  throw new AudioReadError(file.path, format ? "it has no data chunk" : "its header is cut off");
 }
 
 function readFormat(file: FileBytes, offset: number, size: number): Format {
@@ -101,7 +94,10 @@ function readFormat(file: FileBytes, offset: number, size: number): Format {
   };
 }
 
-/** Size of the sample data in bytes. Writers that cannot seek leave a placeholder: then it is all that follows. */
+/**
+ * Size of the sample data in bytes. Writers that cannot seek, and those that did not come to their end, leave a placeholder:
+ * then it is all that follows.
+ */
 function dataSize(
   file: FileBytes,
   offset: number,
@@ -110,6 +106,8 @@ function dataSize(
   blockAlign: number,
 ) {
   const present = file.size - offset;
+  const riffSize = view(file.read(4, 4)).getUint32(0, true);
+  if (size === 0 && riffSize + 8 <= offset) return present;
   const claimed = size === 0xffffffff && size64 !== undefined ? size64 : size;
   if (claimed >= 0x7ffff000 && size64 === undefined && claimed > present) return present;
   if (claimed > present + blockAlign)

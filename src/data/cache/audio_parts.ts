@@ -20,6 +20,9 @@ export interface CodecForm {
 const PART_SECONDS = 600;
 const CONTEXT_SECONDS = 2;
 
+/** Lengths are multiples of this, by more silence: a codec's function is traced anew for every length. */
+const STEP_SECONDS = 2;
+
 /** A part of a file. `wav` is planar [C, T] with its surroundings, of which it is `frames` frames from `skip` on. */
 export interface AudioPart {
   wav: Float32Array<ArrayBuffer>;
@@ -61,13 +64,19 @@ export async function readPart(meta: AudioMeta, part: number, form: CodecForm): 
           Math.ceil((samples / sampleRate) * frameRate),
         )
       : start + PART_SECONDS * frameRate;
-    const length = isLast ? Math.ceil(((end - first) * sampleRate) / frameRate) : heard[0].length;
+    const length = isLast
+      ? roundUp(((end - first) * sampleRate) / frameRate, STEP_SECONDS * sampleRate)
+      : heard[0].length;
     const wav = new Float32Array(channels * length);
     for (const [c, channel] of heard.entries()) wav.set(channel.subarray(0, length), c * length);
     return { wav, part, parts, start, skip: start - first, frames: end - start, samples, duration };
   } finally {
     file.close();
   }
+}
+
+function roundUp(value: number, step: number): number {
+  return Math.ceil(value / step) * step;
 }
 
 /** Behind the last frame that a crop may have: it begins at most minSegmentRatio of a segment before the end of the file. */

@@ -6,8 +6,9 @@ import { FolderLock } from "../../xp/lock.ts";
 import { AudioReadError } from "../audio/audio.ts";
 import type { AudioMeta } from "../manifest.ts";
 import { readSidecar, type Sidecar, sidecarPath } from "../sidecar.ts";
-import { type AudioPart, type CodecForm, readPart } from "./audio_parts.ts";
+import type { AudioPart, CodecForm } from "./audio_parts.ts";
 import { FileCodes, type PartEntry, partKey } from "./file_codes.ts";
+import { PartReader } from "./part_reader.ts";
 import { type ShardRecord, ShardWriter } from "./shard.ts";
 import { cutCodes, encodeTokens, toCodes } from "./tokens.ts";
 
@@ -22,6 +23,8 @@ export interface CodingOptions {
   /** This job among those that share the files out; each writes to its own folder. */
   job: number;
   jobs: number;
+  /** Threads that decode ahead of the codec; 0: this one decodes. */
+  workers?: number;
   /** Done and all files of this job, and the seconds of audio coded by now. */
   onProgress?: (done: number, total: number, seconds: number) => void;
   /** A file that cannot be read. */
@@ -54,15 +57,19 @@ export async function codeFiles(
   }
   const lock = FolderLock.take(own, `cache.write_shard=${job} of ${folder}`);
   const shards = new Shards(own, options.onCut);
+  const reader = new PartReader(options.form, options.workers ?? 0);
   try {
     const before = new FileCodes(folder);
     const mine = rows.filter((_, index) => index % jobs === job);
     const missing = mine.filter(({ path }) => !before.files.has(path));
     before.close();
     const result = { coded: 0, present: mine.length - missing.length, unreadable: 0, seconds: 0 };
-    for (const meta of missing) {
+    const ahead: Promise<AudioPart>[] = [];
+    for (const [i, meta] of missing.entries()) {
+      for (let next = i + ahead.length; next < missing.length && next <= i + (options.workers ?? 0); next++)
+        ahead.push(reader.read(missing[next], 0));
       try {
-        result.seconds += await codeFile(meta, shards, options);
+        result.seconds += await codeFile(meta, ahead.shift()!, { ...options, reader, shards });
         result.coded++;
       } catch (error) {
         if (!(error instanceof AudioReadError)) throw error;
@@ -73,21 +80,25 @@ export async function codeFiles(
     }
     return result;
   } finally {
+    await reader.close();
     shards.close();
     lock.release();
   }
 }
 
-/** Returns the seconds of audio. */
-async function codeFile(meta: AudioMeta, shards: Shards, options: CodingOptions): Promise<number> {
+/** Codes the parts of a file, of which the first is being read already. Returns the seconds of audio. */
+async function codeFile(
+  meta: AudioMeta,
+  first: Promise<AudioPart>,
+  { reader, shards, ...options }: CodingOptions & { reader: PartReader; shards: Shards },
+): Promise<number> {
+  let part = await first;
+  const { parts, duration } = part;
   const sidecar = sidecarOf(meta.path, options);
-  let duration = 0;
-  for (let number = 0, count = 1; number < count; number++) {
-    const part = await readPart(meta, number, options.form);
-    count = part.parts;
-    duration = part.duration;
-    const key = partKey(meta.path, number);
-    if (!shards.has(key)) shards.append(codePart(meta.path, part, sidecar, options));
+  for (let number = 0; number < parts; number++) {
+    if (shards.has(partKey(meta.path, number))) continue;
+    if (number > 0) part = await reader.read(meta, number);
+    shards.append(codePart(meta.path, part, sidecar, options));
   }
   return duration;
 }

@@ -1,7 +1,8 @@
 /** A CLAP from a model repository in transformers' layout, or from one of laion_clap's checkpoints. */
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { openHubWeights, resolveHubFile } from "../../checkpoint/hub.ts";
+import { readJson } from "../../checkpoint/json.ts";
 import type { WeightsReader } from "../../checkpoint/safetensors.ts";
 import { openTorchArchive, openWeights, stateDictReader } from "../../checkpoint/weights.ts";
 import { UserError } from "../../errors.ts";
@@ -82,13 +83,5 @@ function withReader(reader: WeightsReader, use: (reader: WeightsReader) => void)
     use(reader);
   } finally {
     reader.close();
-  }
-}
-
-function readJson(path: string): unknown {
-  try {
-    return JSON.parse(readFileSync(path, "utf8"));
-  } catch (error) {
-    throw new UserError(`${path}: cannot be read as JSON: ${(error as Error).message}`);
   }
 }

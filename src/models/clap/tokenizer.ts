@@ -1,5 +1,6 @@
 /** RoBERTa's tokenizer: byte-level byte-pair encoding (GPT-2's), between `<s>` and `</s>`. */
 import { existsSync, readFileSync } from "node:fs";
+import { readJson } from "../../checkpoint/json.ts";
 import { UserError } from "../../errors.ts";
 
 export interface RobertaTokenizer {
@@ -131,15 +132,6 @@ const BYTE_SYMBOLS: readonly string[] = (() => {
   let next = 0x100;
   return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(isPrintable(byte) ? byte : next++));
 })();
-
-function readJson(path: string): unknown {
-  try {
-    return JSON.parse(read(path));
-  } catch (error) {
-    if (error instanceof UserError) throw error;
-    throw new UserError(`${path}: cannot be read as JSON: ${(error as Error).message}`);
-  }
-}
 
 function read(path: string): string {
   if (!existsSync(path)) throw new UserError(`${path}: no such file`);

@@ -10,9 +10,9 @@ import { TorchGenerator } from "../../random/mt19937.ts";
 import { tf } from "../../runtime/index.ts";
 import { crossBias, type PreparedCondition, type PrepareOptions } from "./base.ts";
 import { ChromaExtractor, type ChromaOptions } from "./chroma_extractor.ts";
-import { type Embedding, EmbeddingCache } from "./embedding_cache.ts";
+import { type Embedding, EmbeddingCache, isFromTracks } from "./embedding_cache.ts";
 import type { StemSeparator } from "./stems.ts";
-import { lengthMask, WaveformConditioner } from "./waveform.ts";
+import { lengthMask, rateOf, WaveformConditioner } from "./waveform.ts";
 
 export interface ChromaStemOptions extends ChromaOptions {
   outputDim: number;
@@ -88,7 +88,7 @@ export class ChromaStemConditioner extends WaveformConditioner {
 
   /** Chroma of whole tracks from the cache, or the melodies of the samples. */
   override async load(batch: WavBatch): Promise<void> {
-    if (this.cache && isCached(batch)) await this.cache.populate(batch.paths);
+    if (this.cache && isFromTracks(batch)) await this.cache.populate(batch.paths);
     else if (this.separator) {
       for (const [row, { wav }] of batch.conditions.entries()) {
         if (batch.lengths[row] > 0 && !this.melodies.has(wav)) {
@@ -132,7 +132,7 @@ export class ChromaStemConditioner extends WaveformConditioner {
       const frames = drawn[0].length / this.extractor.nChroma;
       return drawn.map((chroma, row) => (lengths[row] > 0 ? chroma : this.extractor.silence(frames)));
     }
-    if (this.cache && isCached(batch)) return lengths.map((_, row) => this.chromaOfChunk(batch, row));
+    if (this.cache && isFromTracks(batch)) return lengths.map((_, row) => this.chromaOfChunk(batch, row));
     const frames = this.extractor.frames(this.samplesAtOwnRate(shape[2], batch.sampleRates[0]));
     return lengths.map((length, row) =>
       length > 0 ? this.extractor.extract(this.melody(batch, row)) : this.extractor.silence(frames),
@@ -151,15 +151,10 @@ export class ChromaStemConditioner extends WaveformConditioner {
   }
 
   /** A row of the batch [T] at the extractor's rate. */
-  private resampled({ wav, shape, sampleRates }: WavBatch, row: number): Float32Array {
+  private resampled(batch: WavBatch, row: number): Float32Array {
+    const { wav, shape } = batch;
     const samples = shape[2];
-    const other = sampleRates.find((rate) => rate !== sampleRates[0]);
-    if (other !== undefined) {
-      throw new UserError(
-        `waveform conditions of one batch have different sample rates: ${sampleRates[0]}, ${other}`,
-      );
-    }
-    return resample([wav.subarray(row * samples, (row + 1) * samples)], sampleRates[row], this.sampleRate)[0];
+    return resample([wav.subarray(row * samples, (row + 1) * samples)], rateOf(batch), this.sampleRate)[0];
   }
 
   private samplesAtOwnRate(samples: number, rate: number): number {
@@ -184,11 +179,6 @@ export class ChromaStemConditioner extends WaveformConditioner {
     chunk.set(values.subarray(first * dim, first * dim + chunk.length));
     return chunk;
   }
-}
-
-/** Whether every row is a part of a known track. */
-function isCached(batch: WavBatch): batch is WavBatch & { paths: string[]; seekTimes: number[] } {
-  return batch.paths.every((path, row) => path !== null && batch.seekTimes[row] !== null);
 }
 
 /** Fills `out` with `row`, again and again. */

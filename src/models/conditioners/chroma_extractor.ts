@@ -3,6 +3,7 @@
  * transformers' MusicgenMelodyFeatureExtractor gives.
  */
 import { UserError } from "../../errors.ts";
+import { hannWindow } from "../../nn/stft.ts";
 import { autocast, type Jitted, jit, scoped, type Tensor, type Tensor2D, tf } from "../../runtime/index.ts";
 import { chromaBank } from "./chroma_bank.ts";
 
@@ -120,19 +121,9 @@ export class ChromaExtractor {
 
 /** A Hann window (periodic) in the middle of `nFft` samples, divided by the root of its energy. */
 function normalizedWindow(length: number, nFft: number): Float32Array {
-  const hann = hannWindow(length);
+  const hann = hannWindow(length, nFft);
   const scale = Math.sqrt(hann.reduce((energy, value) => energy + value * value, 0));
-  const window = new Float32Array(nFft);
-  window.set(
-    hann.map((value) => value / scale),
-    Math.floor((nFft - length) / 2),
-  );
-  return window;
-}
-
-/** The periodic Hann window, sin^2(pi i / length); AudioCraft keeps it in checkpoints as `chroma.spec.window`. */
-export function hannWindow(length: number): Float32Array {
-  return Float32Array.from({ length }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / length));
+  return hann.map((value) => value / scale);
 }
 
 /** Norms of the rows of x [N, C] -> [N, 1] */

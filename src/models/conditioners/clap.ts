@@ -8,7 +8,7 @@ import { UserError } from "../../errors.ts";
 import type { InitializerStream } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
 import { type Clap, unit } from "../clap/model.ts";
-import { type Embedding, EmbeddingCache } from "./embedding_cache.ts";
+import { type Embedding, EmbeddingCache, isFromTracks } from "./embedding_cache.ts";
 import { JointEmbeddingConditioner, type JointEmbeddingOptions } from "./joint_embedding.ts";
 
 export interface ClapConditionerOptions extends Omit<JointEmbeddingOptions, "dim"> {
@@ -61,7 +61,7 @@ export class CLAPEmbeddingConditioner extends JointEmbeddingConditioner {
 
   /** Embeddings of whole tracks and of texts from the cache. */
   override async load(batch: JointEmbedBatch): Promise<void> {
-    if (this.wavCache !== null && isCached(batch)) await this.wavCache.populate(batch.paths);
+    if (this.wavCache !== null && isFromTracks(batch)) await this.wavCache.populate(batch.paths);
     if (this.textCache !== null) await this.textCache.populate(batch.texts.map((text) => text ?? ""));
   }
 
@@ -73,7 +73,7 @@ export class CLAPEmbeddingConditioner extends JointEmbeddingConditioner {
   protected override embedAudio(batch: JointEmbedBatch): Tensor {
     const [rows, , samples] = batch.shape;
     const embeddings = Array.from({ length: rows }, (_, row) => {
-      if (this.wavCache !== null && isCached(batch)) return this.chunkOfTrack(batch, row);
+      if (this.wavCache !== null && isFromTracks(batch)) return this.chunkOfTrack(batch, row);
       const wav = batch.wav.subarray(row * samples, (row + 1) * samples);
       const [heard] = resample([wav], batch.sampleRates[row], this.sampleRate);
       return this.meanOf(this.windowEmbeddings(heard));
@@ -149,13 +149,6 @@ export class CLAPEmbeddingConditioner extends JointEmbeddingConditioner {
       return this.settings.normalize ? unit(embeddings) : embeddings;
     });
   }
-}
-
-/** Whether every row is a part of a known track. */
-function isCached(
-  batch: JointEmbedBatch,
-): batch is JointEmbedBatch & { paths: string[]; seekTimes: number[] } {
-  return batch.paths.every((path, row) => path !== null && batch.seekTimes[row] !== null);
 }
 
 async function rowsOf(embeddings: Tensor): Promise<Embedding> {

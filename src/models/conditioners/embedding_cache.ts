@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { openSafetensors, writeSafetensors } from "../../checkpoint/safetensors.ts";
+import type { WavBatch } from "../../data/conditioning.ts";
 import { UserError } from "../../errors.ts";
 
 /** float32 [length, dim], row by row */
@@ -10,6 +11,13 @@ export interface Embedding {
   values: Float32Array;
   length: number;
   dim: number;
+}
+
+/** Whether every row of a batch is a part of a known track, so that its embedding can come from a cache. */
+export function isFromTracks<B extends WavBatch>(
+  batch: B,
+): batch is B & { paths: string[]; seekTimes: number[] } {
+  return batch.paths.every((path, row) => path !== null && batch.seekTimes[row] !== null);
 }
 
 /** `<folder>/<sha1 of the track's path>.safetensors`, as AudioCraft names them (its own files have no suffix and are not read). */

@@ -24,7 +24,7 @@ import {
 } from "./base.ts";
 import { BatchNorm } from "./batch_norm.ts";
 import { EncodecFeatures, type StyleEmbed, type StyleFeatures } from "./style_features.ts";
-import { lengthMask } from "./waveform.ts";
+import { lengthMask, rateOf } from "./waveform.ts";
 
 /** Size, heads and layers of the transformer by `transformer_scale`; without layers there is none. */
 export const STYLE_SCALES: Readonly<Record<string, { dim: number; heads: number; layers: number }>> = {
@@ -199,16 +199,11 @@ export class StyleConditioner extends Conditioner<"wav"> {
   }
 
   /** First sample and number of samples of the excerpt, the same for all rows. Audio that is shorter is heard whole. */
-  private excerpt({ shape, sampleRates }: WavBatch, training: boolean): { start: number; length: number } {
-    const other = sampleRates.find((rate) => rate !== sampleRates[0]);
-    if (other !== undefined) {
-      throw new UserError(
-        `waveform conditions of one batch have different sample rates: ${sampleRates[0]}, ${other}`,
-      );
-    }
+  private excerpt(batch: WavBatch, training: boolean): { start: number; length: number } {
+    const { shape } = batch;
     const { varyingLengths, useMiddle, length: seconds } = this.options;
     const asked = training && varyingLengths !== null ? this.drawLength(varyingLengths) : seconds;
-    const length = Math.min(Math.trunc(asked * sampleRates[0]), shape[2]);
+    const length = Math.min(Math.trunc(asked * rateOf(batch)), shape[2]);
     const room = shape[2] - length;
     return { start: useMiddle ? Math.trunc(room / 2) : this.draw(room + 1), length };
   }

@@ -1,5 +1,6 @@
 /** Conditioners of waveforms: features of the audio, which are not trained, and a trained projection. */
 import type { WavBatch } from "../../data/conditioning.ts";
+import { UserError } from "../../errors.ts";
 import { Conditioner, type ConditionTensors, type PreparedCondition } from "./base.ts";
 
 export abstract class WaveformConditioner extends Conditioner<"wav"> {
@@ -8,6 +9,14 @@ export abstract class WaveformConditioner extends Conditioner<"wav"> {
   override forward(prepared: PreparedCondition): ConditionTensors {
     return this.project(prepared.input, prepared);
   }
+}
+
+/** The sample rate of a batch. @throws UserError when its rows have several */
+export function rateOf({ sampleRates }: WavBatch): number {
+  const [rate] = sampleRates;
+  const other = sampleRates.find((one) => one !== rate);
+  if (other === undefined) return rate;
+  throw new UserError(`waveform conditions of one batch have different sample rates: ${rate}, ${other}`);
 }
 
 /**

@@ -96,7 +96,9 @@ export class NormConv1d extends Module {
     super();
     const { groups, kernelSize, norm } = options;
     if (inChannels % groups !== 0 || outChannels % groups !== 0) {
-      throw new UserError(`msd.groups: ${groups} divides not both ${inChannels} and ${outChannels} channels.`);
+      throw new UserError(
+        `msd.groups: ${groups} divides not both ${inChannels} and ${outChannels} channels.`,
+      );
     }
     this.options = options;
     this.kernel = buildKernel([outChannels, inChannels / groups, kernelSize], 0, norm, init);
@@ -111,8 +113,7 @@ export class NormConv1d extends Module {
     const { stride, groups, padding } = this.options;
     const whole = padTime(x, padding, padding, "constant");
     const weight = this.kernel.value();
-    const y =
-      groups === 1 ? conv1d(whole, weight, stride) : groupedConv1d(whole, weight, stride, groups);
+    const y = groups === 1 ? conv1d(whole, weight, stride) : groupedConv1d(whole, weight, stride, groups);
     return tf.add(y, this.kernel.bias.value);
   }
 }

@@ -77,7 +77,13 @@ class ScaleDiscriminator extends SubDiscriminator {
       }
     }
     if (kernelSizes.some((size) => size % 2 === 0)) throw new UserError("msd.kernel_sizes must be odd.");
-    const plain = (size: number) => ({ kernelSize: size, stride: 1, groups: 1, padding: (size - 1) / 2, norm });
+    const plain = (size: number) => ({
+      kernelSize: size,
+      stride: 1,
+      groups: 1,
+      padding: (size - 1) / 2,
+      norm,
+    });
     const convs: NormConv1d[] = [];
     let width = filters;
     for (const [i, scale] of downsampleScales.entries()) {
@@ -94,7 +100,14 @@ class ScaleDiscriminator extends SubDiscriminator {
     }
     const last = Math.min(2 * width, maxFilters);
     convs.push(new NormConv1d(width, last, plain(kernelSizes[0]), init));
-    const first = new PaddedConv(inChannels, filters, kernelSizes[0] * kernelSizes[1], norm, options.padMode, init);
+    const first = new PaddedConv(
+      inChannels,
+      filters,
+      kernelSizes[0] * kernelSizes[1],
+      norm,
+      options.padMode,
+      init,
+    );
     this.convs = [first, ...convs];
     this.convPost = new NormConv1d(last, outChannels, plain(kernelSizes[1]), init);
     this.activation = buildActivation(options.activation, options.activationParams);
@@ -129,7 +142,12 @@ class PaddedConv extends Module {
     super();
     this.edge = (kernelSize - 1) / 2;
     this.mode = mode;
-    this.conv = new NormConv1d(inChannels, outChannels, { kernelSize, stride: 1, groups: 1, padding: 0, norm }, init);
+    this.conv = new NormConv1d(
+      inChannels,
+      outChannels,
+      { kernelSize, stride: 1, groups: 1, padding: 0, norm },
+      init,
+    );
   }
 
   protected override stateNames() {

@@ -84,7 +84,9 @@ export function orthogonality(
   const embed = codebook.embed.value;
   const norms = tf.maximum(tf.sqrt(tf.sum(tf.square(embed), 1, true)), 1e-12);
   const unit = tf.div(embed, norms);
-  const excess = tf.square(tf.sub(tf.matMul(unit as never, unit as never, false, true), tf.eye(bins))) as Tensor;
+  const excess = tf.square(
+    tf.sub(tf.matMul(unit as never, unit as never, false, true), tf.eye(bins)),
+  ) as Tensor;
   if (!activeOnly) return tf.mul(tf.mean(excess), weight);
   const counts = segmentSum(tf.ones([indices.size, 1]), indices, bins);
   const active = tf.minimum(counts, 1) as Tensor;

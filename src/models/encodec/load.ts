@@ -1,10 +1,11 @@
 /** Codecs by the names that configs give them (`compression_model_checkpoint`). */
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openAudiocraftPackage } from "../../checkpoint/audiocraft.ts";
 import { openHubWeights, resolveHubFile } from "../../checkpoint/hub.ts";
 import type { Progress } from "../../checkpoint/hub_download.ts";
+import { readJsonObject } from "../../checkpoint/json.ts";
 import { openSafetensors, type WeightsReader } from "../../checkpoint/safetensors.ts";
 import { type ComposedConfig, configFromYaml } from "../../config/index.ts";
 import { UserError } from "../../errors.ts";
@@ -164,7 +165,7 @@ async function loadHf(
   { revision, onProgress }: LoadCodecOptions,
 ): Promise<EncodecCompressionModel> {
   const configPath = await resolveHubFile(repository, "config.json", { revision, onProgress });
-  const whole = parseJson(readFileSync(configPath, "utf8"), configPath);
+  const whole = readJsonObject(configPath);
   const inside = whole.audio_encoder as Record<string, unknown> | undefined;
   const config = inside ?? whole;
   if (config.model_type !== "encodec") {

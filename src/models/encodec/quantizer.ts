@@ -10,7 +10,12 @@ import {
   zeros,
 } from "../../nn/index.ts";
 import { autocast, type Tensor, tf } from "../../runtime/index.ts";
-import { type CodebookLearning, learn, type OrthogonalRegularization, orthogonality } from "./codebook_learning.ts";
+import {
+  type CodebookLearning,
+  learn,
+  type OrthogonalRegularization,
+  orthogonality,
+} from "./codebook_learning.ts";
 
 /** The `rvq` section of a config, as far as coding depends on it. */
 export interface QuantizerOptions {
@@ -62,12 +67,18 @@ export class ResidualVectorQuantizer extends Module {
    * all codebooks; and the penalty, the mean over codebooks of the squared distance between what a codebook got and what it
    * answered. With `learning`, the codebooks move (inside of the jitted step) after they have answered.
    */
-  forward(latents: Tensor, options: QuantizerTraining = {}): { quantized: Tensor; codes: Tensor; penalty: Tensor } {
+  forward(
+    latents: Tensor,
+    options: QuantizerTraining = {},
+  ): { quantized: Tensor; codes: Tensor; penalty: Tensor } {
     // distances decide between neighbours: they are not for 16 bits
     return autocast(null, () => this.quantize(latents, options));
   }
 
-  private quantize(latents: Tensor, { codebooks = null, learning = null, orthogonal = null }: QuantizerTraining) {
+  private quantize(
+    latents: Tensor,
+    { codebooks = null, learning = null, orthogonal = null }: QuantizerTraining,
+  ) {
     const [batch, frames, dimension] = latents.shape;
     const rows = latents.reshape([batch * frames, dimension]);
     let residual = rows;
@@ -82,7 +93,8 @@ export class ResidualVectorQuantizer extends Module {
       const rest = tf.sub(residual, answer) as Tensor;
       if (learning !== null) learn(codebook, k, residual, indices, learning, takesPart);
       const commitment = tf.mean(tf.square(rest)) as Tensor;
-      const penalty = orthogonal === null ? commitment : tf.add(commitment, orthogonality(codebook, indices, orthogonal));
+      const penalty =
+        orthogonal === null ? commitment : tf.add(commitment, orthogonality(codebook, indices, orthogonal));
       codes.push(indices.reshape([batch, frames]));
       answers.push(answer);
       penalties.push(counted(penalty as Tensor));

@@ -1,7 +1,6 @@
 /** A MERT from a model repository: `config.json` and the weights. */
-import { readFileSync } from "node:fs";
 import { openHubWeights, resolveHubFile } from "../../checkpoint/hub.ts";
-import { UserError } from "../../errors.ts";
+import { readJson } from "../../checkpoint/json.ts";
 import { loadState } from "../../nn/index.ts";
 import { parseMertConfig } from "./config.ts";
 import { MertEncoder } from "./encoder.ts";
@@ -35,12 +34,4 @@ export function namesInFile(names: readonly string[]): (name: string) => string 
     name
       .replace(/\.weight_g$/, ".parametrizations.weight.original0")
       .replace(/\.weight_v$/, ".parametrizations.weight.original1");
-}
-
-function readJson(path: string): unknown {
-  try {
-    return JSON.parse(readFileSync(path, "utf8"));
-  } catch (error) {
-    throw new UserError(`${path}: cannot be read as JSON: ${(error as Error).message}`);
-  }
 }

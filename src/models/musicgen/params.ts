@@ -38,8 +38,8 @@ export interface AudioBatch<Clip = Float32Array[]> {
 
 export interface GenerateOptions extends Partial<GenerationParams> {
   /**
-   * The same seed gives the same audio. A number is that of the first row, and each further row counts one up, so that a row
-   * can be made again on its own; or one seed per row. Default 0.
+   * The same call with the same seed gives the same audio. A number is that of the first row, and each further row counts one
+   * up; or one seed per row. What is drawn for a row depends on its seed alone. Default 0.
    */
   seed?: number | readonly number[];
   /** Audio to continue, one clip per description, all equally long; of any rate and channels. */

@@ -1,10 +1,9 @@
 /** Language models in Hugging Face's layout: folders and repositories of MusicGen, stereo and melody included. */
-import { readFileSync } from "node:fs";
 import { openHubWeights, resolveHubFile } from "../../checkpoint/hub.ts";
-import { UserError } from "../../errors.ts";
+import { readJsonObject } from "../../checkpoint/json.ts";
 import { loadState, type Module, type TensorSource } from "../../nn/index.ts";
 import { isAudiocraftFile } from "./audiocraft.ts";
-import { hfMusicGenConfig, type Json, MODEL_TYPES } from "./hf_config.ts";
+import { hfMusicGenConfig, MODEL_TYPES } from "./hf_config.ts";
 import { DECODER_PREFIX, hfNames, isOtherPart } from "./hf_names.ts";
 import type { PretrainedModel } from "./index.ts";
 
@@ -18,11 +17,11 @@ export async function openHfMusicGen(repository: string): Promise<PretrainedMode
   if (isAudiocraftFile(repository)) return null;
   const path = await resolveHubFile(repository, "config.json", { optional: true });
   if (path === null) return null;
-  const config = readJson(path);
+  const config = readJsonObject(path);
   if (!MODEL_TYPES.includes(config.model_type as string)) return null;
   const optional = async (name: string) => {
     const found = await resolveHubFile(repository, name, { optional: true });
-    return found === null ? {} : readJson(found);
+    return found === null ? {} : readJsonObject(found);
   };
   const generation = await optional("generation_config.json");
   const preprocessor = await optional("preprocessor_config.json");
@@ -75,15 +74,4 @@ function identity(dim: number): Float32Array {
   const values = new Float32Array(dim * dim);
   for (let i = 0; i < dim; i++) values[i * dim + i] = 1;
   return values;
-}
-
-export function readJson(path: string): Json {
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(path, "utf8"));
-  } catch (error) {
-    throw new UserError(`${path}: cannot be read as JSON: ${(error as Error).message}`);
-  }
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Json;
-  throw new UserError(`${path}: a JSON object expected`);
 }

@@ -2,11 +2,12 @@
 import { existsSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { resolveHubFile } from "../../checkpoint/hub.ts";
+import { readJsonObject } from "../../checkpoint/json.ts";
 import type { ComposedConfig } from "../../config/index.ts";
 import { UserError } from "../../errors.ts";
 import type { MusicGenLM } from "../lm/lm.ts";
 import { isAudiocraftFile, openAudiocraftMusicGen } from "./audiocraft.ts";
-import { openHfMusicGen, readJson } from "./hf.ts";
+import { openHfMusicGen } from "./hf.ts";
 
 export { loadHfWeights } from "./hf.ts";
 export { hfFrames } from "./hf_frames.ts";
@@ -54,7 +55,7 @@ export async function openPretrained(name: string): Promise<PretrainedModel> {
   const model = (await openHfMusicGen(name)) ?? (await openAudiocraftMusicGen(name));
   if (model !== null) return model;
   const config = await resolveHubFile(name, "config.json"); // says where to put it, when it is missing
-  const type = JSON.stringify(readJson(config).model_type);
+  const type = JSON.stringify(readJsonObject(config).model_type) ?? "unknown";
   throw new UserError(
     `${name} is no MusicGen: its config.json is of model_type ${type}, and it has no state_dict.bin`,
   );

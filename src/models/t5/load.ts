@@ -1,8 +1,9 @@
 /** A T5 encoder and its tokenizer from a model repository: T5's own, or a MusicGen's, which has one as its text encoder. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openHubWeights, resolveHubFile } from "../../checkpoint/hub.ts";
+import { readJson } from "../../checkpoint/json.ts";
 import type { WeightsReader } from "../../checkpoint/safetensors.ts";
 import { UserError } from "../../errors.ts";
 import { loadState } from "../../nn/index.ts";
@@ -98,12 +99,4 @@ export function namesInFile(reader: Pick<WeightsReader, "names" | "has">): (name
     const isUnderAlias = name === "shared.weight" && !reader.has(prefix + name) && reader.has(alias);
     return isUnderAlias ? alias : prefix + name;
   };
-}
-
-function readJson(path: string): unknown {
-  try {
-    return JSON.parse(readFileSync(path, "utf8"));
-  } catch (error) {
-    throw new UserError(`${path}: cannot be read as JSON: ${(error as Error).message}`);
-  }
 }

@@ -74,12 +74,14 @@ def make_discriminators():
         model = classes[name](**options)
         kind, feat = kinds[name]
         loss = adversarial.AdversarialLoss(
-            model, torch.optim.Adam(model.parameters(), lr=1e-2, betas=(0.5, 0.9)),
+            model, torch.optim.Adam(model.parameters(), lr=1e-3, betas=(0.5, 0.9)),
             adversarial.get_adv_criterion(kind), adversarial.get_real_criterion(kind),
             adversarial.get_fake_criterion(kind), adversarial.FeatureMatchingLoss(feature[feat]),
         )
         if name == "msd":
-            model.eval()  # no power iterations: they have a test of their own
+            for _ in range(20):
+                model(fake)
+            model.eval()  # no more power iterations: they have a test of their own
         tensors.update({f"{name}.w.{key}": value.clone() for key, value in model.state_dict().items()})
         x = fake.clone().requires_grad_(True)
         adv, matching = loss(x, real)
@@ -104,7 +106,7 @@ def copy_quantizer(folder):
         for name in ("codes", "penalty"):
             tensors[f"step{step}.{name}"] = outputs[f"step{step}.{name}"]
         for name, value in load_file(f"{folder}/state_after_step{step}.safetensors").items():
-            if "_codebook.embed" in name and not name.endswith("embed") or name.endswith("cluster_size"):
+            if name.endswith(("_codebook.embed_avg", "_codebook.cluster_size")):
                 tensors[f"step{step}.{name}"] = value
     return tensors
 

@@ -126,7 +126,7 @@ test("the draws for text_p repeat from their state", () => {
     Array.from({ length: 8 }, () => values(conditioner.prepare(pair, { training: true }).mask)[1]);
   const drawn = draw();
   assert.deepEqual([...new Set(drawn)].sort(), [0, 1]);
-  conditioner.restoreRandomState(state);
+  conditioner.restoreRandomState(state!);
   assert.deepEqual(draw(), drawn);
 });
 

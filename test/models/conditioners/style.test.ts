@@ -169,7 +169,7 @@ test("lengths in training are whole numbers of kept frames within the bounds, st
   // 80 kept frames a second: 3.2 to 7.2
   assert.deepEqual([...new Set(drawn.map(([frames]) => frames))].sort(), [4, 5, 6, 7]);
   assert.ok(new Set(drawn.map(([, mask]) => mask)).size > 4);
-  conditioner.restoreRandomState(state);
+  conditioner.restoreRandomState(state!);
   assert.deepEqual(draw(), drawn);
 });
 

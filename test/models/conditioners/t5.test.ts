@@ -185,7 +185,7 @@ test("word dropout leaves out words in training only, about p of them, and repea
     "order is kept",
   );
   assert.notEqual(kept(true), first);
-  conditioner.restoreRandomState(state);
+  conditioner.restoreRandomState(state!);
   assert.equal(kept(true), first);
 });
 
