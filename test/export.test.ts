@@ -1,6 +1,6 @@
 /** `npm run export`: what is in the files. That transformers and audiocraft load them is checked by test/peers/check_export.py. */
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -161,6 +161,16 @@ test("weights above the limit go into shards with an index, from which they are 
   assert.deepEqual([...weights.names].sort(), ["a", "b", "c"]);
   assert.equal(weights.readFloat32("c")[9], 3);
   weights.close();
+});
+
+test("an export goes over an export or into an empty folder, not among other files", async () => {
+  const out = join(scratch, "mine");
+  mkdirSync(out);
+  writeFileSync(join(out, "README.md"), "my own");
+  await assert.rejects(exported(tiny, "hf", "mine"), /holds other files \(README.md, …\); name a new/);
+  await assert.rejects(exported(tiny, "hf", "mine/README.md"), /is a file, a folder is needed/);
+  await assert.rejects(main([tiny, "--format", "hf", "--out="]), /--out is empty/);
+  assert.equal(readFileSync(join(out, "README.md"), "utf8"), "my own");
 });
 
 test("a missing or unknown format is an error that lists the formats", async () => {

@@ -11,6 +11,11 @@ export type AudiocraftPackage =
   /** The codec is a published one of this name. */
   { kind: "pointer"; pretrained: string } | { kind: "model"; config: ComposedConfig; weights: WeightsReader };
 
+/** Whether a path ends as those of AudioCraft's files do. */
+export function isAudiocraftFile(path: string): boolean {
+  return /\.(bin|th|pt)$/.test(path);
+}
+
 /**
  * Opens a file. The weights are those of the best state where there is one (of a training with FSDP, that one), else of the last.
  * @throws UserError when it is damaged or none of these

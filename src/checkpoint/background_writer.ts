@@ -25,6 +25,12 @@ const IN_FLIGHT = 256 << 20;
 export class BackgroundWriter {
   private worker: Worker | null = null;
   private current: BackgroundWrite | null = null;
+  private readonly onProgress: () => void;
+
+  /** `onProgress` is called whenever a tensor has been written. */
+  constructor(onProgress: () => void = () => {}) {
+    this.onProgress = onProgress;
+  }
 
   /**
    * Begins a file. The one that was there stays until all of the new one is on the disk.
@@ -47,7 +53,10 @@ export class BackgroundWriter {
 
   private start(): Worker {
     const worker = startWorker(new URL("./background_thread.ts", import.meta.url), null);
-    worker.on("message", (reply: WriteReply) => this.current?.receive(reply));
+    worker.on("message", (reply: WriteReply) => {
+      this.current?.receive(reply);
+      this.onProgress();
+    });
     worker.on("error", (error: Error) => this.lost(error));
     worker.on("exit", (code) => this.lost(new Error(`the thread that writes checkpoints ended (${code})`)));
     worker.unref();

@@ -1,6 +1,7 @@
 /** Whether a name given to `export` is that of a codec. */
 import { existsSync } from "node:fs";
 import { basename } from "node:path";
+import { isAudiocraftFile } from "../checkpoint/audiocraft.ts";
 import { resolveHubFile } from "../checkpoint/hub.ts";
 import { readJsonObject } from "../checkpoint/json.ts";
 import { openSafetensors } from "../checkpoint/safetensors.ts";
@@ -12,7 +13,7 @@ export async function codecSpec(name: string): Promise<string | null> {
   if (existsSync(name) && name.endsWith(".safetensors")) return isCodecFile(name) ? name : null;
   const pretrained = pretrainedName(name);
   if (pretrained === null) return null;
-  if (/\.(bin|th|pt)$/.test(pretrained)) return /compression/.test(basename(pretrained)) ? pretrained : null;
+  if (isAudiocraftFile(pretrained)) return /compression/.test(basename(pretrained)) ? pretrained : null;
   const config = await resolveHubFile(pretrained, "config.json", { optional: true });
   if (config === null || readJsonObject(config).model_type !== "encodec") return null;
   return existsSync(pretrained) ? pretrained : `//pretrained/${pretrained}`;

@@ -144,6 +144,20 @@ describe("parameters", () => {
   });
 });
 
+test("one text in the place of a list, and a style of a model without, are refused", async () => {
+  await refused(model.generate("piano" as never), /descriptions must be a list/);
+  assert.throws(() => model.setStyleParams({ length: 2 }), UserError);
+});
+
+test("a model that is disposed of leaves no tensors, and other models as they are", async () => {
+  const before = tf.memory().numTensors;
+  const other = await tinyMusicGen();
+  await other.generate(["piano"], short);
+  other.dispose();
+  assert.equal(tf.memory().numTensors, before);
+  await model.generate(["piano"], short);
+});
+
 describe("guidance", () => {
   test("changes what conditions say, and nothing without conditions", async () => {
     const codesOf = async (description: string | null, cfgCoef: number) =>
@@ -390,6 +404,11 @@ describe("streams", () => {
         aborted.abort(new Error("enough"));
     }, /enough/);
     assert.equal(tf.memory().numTensors, held);
+  });
+
+  test("chunks need a length", async () => {
+    const stream = model.generateStream(["x"], { ...short, chunkDuration: -1 });
+    await refused(stream.next(), /chunkDuration=-1: a number of seconds above 0/);
   });
 
   test("a signal ends generate too, also before it begins", async () => {

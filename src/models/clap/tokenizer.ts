@@ -2,16 +2,14 @@
 import { existsSync, readFileSync } from "node:fs";
 import { readJson } from "../../checkpoint/json.ts";
 import { UserError } from "../../errors.ts";
+import { padRows, type TokenBatch } from "../token_batch.ts";
 
 export interface RobertaTokenizer {
   readonly vocabSize: number;
   /** The ids of the text with `<s>` and `</s>`, no more than `maxLength` of them: the text's end is cut off. */
   encode(text: string, maxLength?: number): number[];
-  /** Rows padded with `<pad>` to the longest: ids int32 [B * length], mask float32 [B * length] (1 on tokens). */
-  encodeBatch(
-    texts: readonly string[],
-    maxLength?: number,
-  ): { ids: Int32Array; mask: Float32Array; length: number };
+  /** Rows padded with `<pad>` to the longest. */
+  encodeBatch(texts: readonly string[], maxLength?: number): TokenBatch;
 }
 
 export interface BpeVocabulary {
@@ -60,16 +58,9 @@ export function robertaTokenizer({ ids, merges }: BpeVocabulary, path: string): 
     return [bos, ...inner.slice(0, maxLength - 2), eos];
   }
 
-  function encodeBatch(texts: readonly string[], maxLength = MAX_TEXT_TOKENS) {
+  function encodeBatch(texts: readonly string[], maxLength = MAX_TEXT_TOKENS): TokenBatch {
     const rows = texts.map((text) => encode(text, maxLength));
-    const length = Math.max(0, ...rows.map((row) => row.length));
-    const padded = new Int32Array(rows.length * length).fill(pad);
-    const mask = new Float32Array(rows.length * length);
-    for (const [i, row] of rows.entries()) {
-      padded.set(row, i * length);
-      mask.fill(1, i * length, i * length + row.length);
-    }
-    return { ids: padded, mask, length };
+    return padRows(rows, pad);
   }
 
   return { vocabSize: Math.max(...ids.values()) + 1, encode, encodeBatch };

@@ -17,8 +17,8 @@ import {
 import { type Initializer, type InitializerStream, Linear, Module, maskedScore } from "../../nn/index.ts";
 import type { TorchGenerator } from "../../random/mt19937.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
+import type { TokenBatch } from "../token_batch.ts";
 import type { ConditionKind, Nullify } from "./dropout.ts";
-import type { TokenBatch } from "./lut_tokenizer.ts";
 
 /** How the audio conditions of a sample are dropped; a dropped text is null. */
 export const nullify: Nullify<WavCondition, JointEmbedCondition> = {

@@ -1,15 +1,7 @@
 /** Tokenizers of the look-up-table conditioner: words or whole strings become bins of a hash table. */
 import { createHash } from "node:crypto";
 import { UserError } from "../../errors.ts";
-
-/** A batch of token ids, padded to the longest row. */
-export interface TokenBatch {
-  /** Int32 [B * length] */
-  ids: Int32Array;
-  /** Float32 [B * length]: 1 on tokens, 0 on padding */
-  mask: Float32Array;
-  length: number;
-}
+import { padRows, type TokenBatch } from "../token_batch.ts";
 
 export interface LutTokenizer {
   /** A null text becomes padding with mask 0. */
@@ -82,16 +74,4 @@ function tokenizer(wordsOf: (text: string) => string[], nBins: number, padIndex:
       return padRows(rows, padIndex);
     },
   };
-}
-
-/** Rows of ids of any lengths -> one padded batch, at least one column wide. */
-function padRows(rows: number[][], padIndex: number): TokenBatch {
-  const length = Math.max(1, ...rows.map((row) => row.length));
-  const ids = new Int32Array(rows.length * length).fill(padIndex);
-  const mask = new Float32Array(rows.length * length);
-  for (const [i, row] of rows.entries()) {
-    ids.set(row, i * length);
-    mask.fill(1, i * length, i * length + row.length);
-  }
-  return { ids, mask, length };
 }

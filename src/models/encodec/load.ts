@@ -2,7 +2,7 @@
 import { existsSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { openAudiocraftPackage } from "../../checkpoint/audiocraft.ts";
+import { isAudiocraftFile, openAudiocraftPackage } from "../../checkpoint/audiocraft.ts";
 import { openHubWeights, resolveHubFile } from "../../checkpoint/hub.ts";
 import type { Progress } from "../../checkpoint/hub_download.ts";
 import { readJsonObject } from "../../checkpoint/json.ts";
@@ -92,7 +92,7 @@ async function loadPath(
   path: string,
   options: LoadCodecOptions,
 ): Promise<EncodecCompressionModel> {
-  if (/\.(bin|th|pt)$/.test(path)) return loadAudiocraft(spec, path, options);
+  if (isAudiocraftFile(path)) return loadAudiocraft(spec, path, options);
   if (path.endsWith(".safetensors")) return loadFile(spec, path);
   if (existsSync(path) && !existsSync(join(path, "config.json"))) {
     const checkpoint = statSync(path).isDirectory() ? newestCheckpoint(path) : path;

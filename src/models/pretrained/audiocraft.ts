@@ -1,7 +1,7 @@
 /** Language models as AudioCraft saves them: exported for release, or as checkpoints of its training. */
 import { existsSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
-import { openAudiocraftPackage } from "../../checkpoint/audiocraft.ts";
+import { isAudiocraftFile, openAudiocraftPackage } from "../../checkpoint/audiocraft.ts";
 import { resolveHubFile } from "../../checkpoint/hub.ts";
 import type { WeightsReader } from "../../checkpoint/safetensors.ts";
 import { UserError } from "../../errors.ts";
@@ -12,10 +12,6 @@ import type { PretrainedModel } from "./index.ts";
 const LM_FILE = "state_dict.bin";
 const CODEC_FILE = "compression_state_dict.bin";
 const CHECKPOINT = "checkpoint.th";
-
-export function isAudiocraftFile(path: string): boolean {
-  return /\.(bin|th|pt)$/.test(path);
-}
 
 /**
  * Opens a file, or the one that a folder or repository holds (`state_dict.bin`, or a folder's `checkpoint.th`). The codec is that of

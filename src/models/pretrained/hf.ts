@@ -1,8 +1,8 @@
 /** Language models in Hugging Face's layout: folders and repositories of MusicGen, stereo and melody included. */
+import { isAudiocraftFile } from "../../checkpoint/audiocraft.ts";
 import { openHubWeights, resolveHubFile } from "../../checkpoint/hub.ts";
 import { readJsonObject } from "../../checkpoint/json.ts";
 import { loadState, type Module, type TensorSource } from "../../nn/index.ts";
-import { isAudiocraftFile } from "./audiocraft.ts";
 import { hfMusicGenConfig, MODEL_TYPES } from "./hf_config.ts";
 import { DECODER_PREFIX, hfNames, isOtherPart } from "./hf_names.ts";
 import type { PretrainedModel } from "./index.ts";

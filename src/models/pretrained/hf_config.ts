@@ -2,6 +2,7 @@
 import { isAbsolute } from "node:path";
 import { type ComposedConfig, composeTrainConfig } from "../../config/index.ts";
 import { UserError } from "../../errors.ts";
+import { hfEncodecOptions } from "../encodec/config.ts";
 
 /** Parsed JSON. */
 export type Json = Record<string, unknown>;
@@ -37,7 +38,7 @@ export function hfMusicGenConfig(config: Json, generation: Json, source: HfSourc
     );
   }
   const read = reader(section(config, "decoder", path), `${path}: decoder`);
-  const codec = section(config, "audio_encoder", path);
+  const { sampleRate, frameRate } = hfEncodecOptions(section(config, "audio_encoder", path));
   section(config, "text_encoder", path);
   const dim = read.size("hidden_size", 1024);
   const ffn = read.size("ffn_dim", 4096);
@@ -52,7 +53,6 @@ export function hfMusicGenConfig(config: Json, generation: Json, source: HfSourc
   if (channels > 2 || nQ % channels !== 0) {
     throw new UserError(`${path}: decoder.audio_channels=${channels} do not share num_codebooks=${nQ}`);
   }
-  const sampleRate = reader(codec, `${path}: audio_encoder`).size("sampling_rate", 24000);
   const perChannel = nQ / channels;
   const delays = Array.from({ length: nQ }, (_, k) => Math.floor(k / channels));
   const solver = melody ? "musicgen/musicgen_melody_32khz" : "musicgen/musicgen_base_32khz";
@@ -79,7 +79,7 @@ export function hfMusicGenConfig(config: Json, generation: Json, source: HfSourc
       description: { t5: { name: repository } },
       ...(melody ? { self_wav: { chroma_stem: chromaOptions(config, source, sampleRate) } } : {}),
     },
-    dataset: { segment_duration: trainedSeconds(generation, codec, sampleRate) },
+    dataset: { segment_duration: trainedSeconds(generation, frameRate) },
     ...generationDefaults(generation),
   });
 }
@@ -103,9 +103,7 @@ function chromaOptions(config: Json, { path, preprocessor = {} }: HfSource, samp
 }
 
 /** `max_length` counts steps of generation: the frames of the trained duration. */
-function trainedSeconds(generation: Json, codec: Json, sampleRate: number): number {
-  const ratios = (codec.upsampling_ratios ?? [8, 5, 4, 2]) as number[];
-  const frameRate = Math.ceil(sampleRate / ratios.reduce((a, b) => a * b, 1));
+function trainedSeconds(generation: Json, frameRate: number): number {
   const length = generation.max_length;
   return typeof length === "number" && length > 0 ? length / frameRate : 30;
 }

@@ -1,12 +1,13 @@
 /** Published language models, and those of other programs: Hugging Face's layout and AudioCraft's files. */
 import { existsSync, statSync } from "node:fs";
 import { resolve } from "node:path";
+import { isAudiocraftFile } from "../../checkpoint/audiocraft.ts";
 import { resolveHubFile } from "../../checkpoint/hub.ts";
 import { readJsonObject } from "../../checkpoint/json.ts";
 import type { ComposedConfig } from "../../config/index.ts";
 import { UserError } from "../../errors.ts";
 import type { MusicGenLM } from "../lm/lm.ts";
-import { isAudiocraftFile, openAudiocraftMusicGen } from "./audiocraft.ts";
+import { openAudiocraftMusicGen } from "./audiocraft.ts";
 import { openHfMusicGen } from "./hf.ts";
 
 export { loadHfWeights } from "./hf.ts";
@@ -41,7 +42,9 @@ export function pretrainedName(name: string): string | null {
   }
   const short = SHORT_NAME.exec(wanted);
   if (short) return `facebook/musicgen-${short[2]}`;
-  return /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(wanted) && !/\.(safetensors|bin|th|pt)$/.test(wanted)
+  return /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(wanted) &&
+    !wanted.endsWith(".safetensors") &&
+    !isAudiocraftFile(wanted)
     ? wanted
     : null;
 }

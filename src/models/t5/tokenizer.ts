@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { UserError } from "../../errors.ts";
+import { padRows, type TokenBatch } from "../token_batch.ts";
 
 /** The sentinels `<extra_id_0>` .. `<extra_id_99>` come after the pieces, in descending order. */
 const SENTINELS = 100;
@@ -12,8 +13,8 @@ export interface T5Tokenizer {
   readonly vocabSize: number;
   /** The ids of the text, ending in that of `</s>`. */
   encode(text: string): number[];
-  /** Rows padded with `<pad>` to the longest: ids int32 [B * length], mask float32 [B * length] (1 on tokens). */
-  encodeBatch(texts: readonly string[]): { ids: Int32Array; mask: Float32Array; length: number };
+  /** Rows padded with `<pad>` to the longest. */
+  encodeBatch(texts: readonly string[]): TokenBatch;
 }
 
 /**
@@ -37,16 +38,8 @@ export async function loadT5Tokenizer(spieceModelPath: string): Promise<T5Tokeni
     return [...ids, eos];
   }
 
-  function encodeBatch(texts: readonly string[]) {
-    const rows = texts.map(encode);
-    const length = Math.max(0, ...rows.map((row) => row.length));
-    const ids = new Int32Array(rows.length * length).fill(pad);
-    const mask = new Float32Array(rows.length * length);
-    for (const [i, row] of rows.entries()) {
-      ids.set(row, i * length);
-      mask.fill(1, i * length, i * length + row.length);
-    }
-    return { ids, mask, length };
+  function encodeBatch(texts: readonly string[]): TokenBatch {
+    return padRows(texts.map(encode), pad);
   }
 
   return { vocabSize: pieces.length + SENTINELS, encode, encodeBatch };

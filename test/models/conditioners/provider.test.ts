@@ -23,6 +23,7 @@ import {
   withoutTexts,
 } from "../../../src/models/conditioners/provider.ts";
 import { InitializerStream } from "../../../src/nn/index.ts";
+import { TorchGenerator } from "../../../src/random/mt19937.ts";
 import { tf } from "../../../src/runtime/index.ts";
 
 const stereo: WavCondition = {
@@ -102,6 +103,46 @@ test("null samples have none of their conditions; samples without texts keep the
   assert.deepEqual(audio.joint_embed, given.joint_embed);
   assert.deepEqual(given, sample());
 });
+
+test("draws under a seed are that seed's alone, and leave the random state of training as it was", async () => {
+  const drawing = new DrawingConditioner();
+  const provider = new ConditioningProvider({ text: drawing });
+  const first = await provider.withSeed(5, async () => drawing.draw());
+  const expected = new DrawingConditioner();
+  assert.equal(drawing.draw(), expected.draw());
+  assert.equal(await provider.withSeed(5, async () => drawing.draw()), first);
+  assert.notEqual(await provider.withSeed(6, async () => drawing.draw()), first);
+  await assert.rejects(
+    provider.withSeed(5, async () => {
+      drawing.draw();
+      throw new Error("stopped");
+    }),
+    /stopped/,
+  );
+  assert.equal(drawing.draw(), expected.draw());
+});
+
+/** Only its draws are of interest. */
+class DrawingConditioner extends Conditioner<"text"> {
+  readonly kind = "text";
+  protected override readonly generator = new TorchGenerator(1);
+
+  constructor() {
+    super(1, 1, new InitializerStream(0));
+  }
+
+  draw(): number {
+    return this.generator.rand();
+  }
+
+  override prepare(): never {
+    throw new Error("not called");
+  }
+
+  override forward(): never {
+    throw new Error("not called");
+  }
+}
 
 test("the loss counts where every condition lets it, everywhere when none says otherwise", () => {
   const prepared = (mask: number[] | null): PreparedCondition => ({

@@ -144,6 +144,12 @@ test("EncodecModel takes and gives arrays: as many codebooks as asked for, as ma
   assert.deepEqual([...two.codes.slice(0, 4)], [...all.codes.slice(0, 4)]);
   const silenced = [[tone.map((x, i) => (i < 300 ? x : 0))], audio[1]];
   assert.deepEqual(model.encode(audio, { lengths: [300, 1000] }).codes, model.encode(silenced).codes);
+  const decoder = model.streamingDecoder(2, null, 2);
+  const pushed = decoder.push(two.codes);
+  const rest = decoder.flush();
+  const streamed = [...pushed[1][0], ...rest[1][0]].slice(0, 1000);
+  assertClose(tf.tensor1d(streamed), tf.tensor1d(model.decode(two)[1][0]), 1e-5);
+  assert.equal(model.codec.numCodebooks, 4);
   assert.throws(() => model.encode(audio, { bandwidth: 1.2 }), /6 codebooks.*has 4/);
   assert.throws(() => model.encode([[tone, tone]]), /2 channels/);
 });
