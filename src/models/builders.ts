@@ -33,6 +33,7 @@ export async function buildCompressionModel(cfg: MusicGenConfig): Promise<Compre
   const { n_q, card } = cfg.transformer_lm;
   const mismatches = [
     [model.sampleRate, cfg.sample_rate, "sample_rate"],
+    [model.channels, cfg.channels, "channels"],
     [model.cardinality, card, "transformer_lm.card"],
     [model.numCodebooks, n_q, "transformer_lm.n_q"],
   ].filter(([has, wanted]) => has !== wanted);
@@ -50,12 +51,12 @@ export function trainedDuration(cfg: MusicGenConfig): number {
   return cfg.dataset.segment_duration ?? 30;
 }
 
-/** Options of `transformer_lm` that exist in the config but not yet in the model. */
+/** Options that exist in the config but not in the model. */
 function refuseUnbuilt(cfg: MusicGenConfig): void {
   const unbuilt: [boolean, string][] = [
     [cfg.dtype !== "float32", `dtype=${cfg.dtype} (weights are float32; autocast computes in 16 bits)`],
     [cfg.fsdp.use, "fsdp.use=true"],
   ];
   const first = unbuilt.find(([used]) => used);
-  if (first) throw new UserError(`${first[1]} is not built yet`);
+  if (first) throw new UserError(`${first[1]} is not built`);
 }

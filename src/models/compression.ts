@@ -31,6 +31,8 @@ export interface CompressionModel {
   readonly channels: number;
   /** Frames per second. */
   readonly frameRate: number;
+  /** Frames that only decode together: 2 where the channels of stereo take turns, else 1. Counts of frames are multiples of it. */
+  readonly framesPerStep: 1 | 2;
   /** Entries of a codebook. */
   readonly cardinality: number;
   /** Codebooks that `encode` uses. */
@@ -96,6 +98,10 @@ export class InterleaveStereoCompressionModel implements CompressionModel {
 
   get frameRate(): number {
     return this.perTimestep ? 2 * this.mono.frameRate : this.mono.frameRate;
+  }
+
+  get framesPerStep(): 1 | 2 {
+    return this.perTimestep ? 2 : 1;
   }
 
   get cardinality(): number {

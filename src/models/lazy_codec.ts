@@ -51,6 +51,10 @@ export class LazyCompressionModel implements CompressionModel {
     return this.known.frame_rate;
   }
 
+  get framesPerStep(): 1 | 2 {
+    return this.known.stereo === "timesteps" ? 2 : 1;
+  }
+
   get cardinality(): number {
     return this.known.card;
   }

@@ -6,7 +6,13 @@ import { type CompressionModel, samplesOf } from "./compression.ts";
 import { StyleConditioner, type StyleParams } from "./conditioners/style.ts";
 import { columns, Generator } from "./lm/generation.ts";
 import type { MusicGenLM } from "./lm/lm.ts";
-import { conditionStreams, describedSamples, hasWavs, melodiesFrom } from "./musicgen/attributes.ts";
+import {
+  checkGuidance,
+  conditionStreams,
+  describedSamples,
+  hasWavs,
+  melodiesFrom,
+} from "./musicgen/attributes.ts";
 import { Handover } from "./musicgen/handover.ts";
 import {
   checkParams,
@@ -153,14 +159,16 @@ export class MusicGen {
   ): Promise<GeneratedAudio> {
     const task = this.plan(samples, options);
     const codes = await this.run(task, options);
-    const kept = task.total - task.firstKept;
-    const rows = samples.length * this.lm.config.n_q;
-    const returned = columns(codes, rows, task.total, task.firstKept, task.total);
+    const { total, firstKept } = task;
+    const removed = this.samplesOfFrames(firstKept);
     return {
-      audio: this.decode(returned, samples.length, kept),
+      // what is removed is decoded, too: the codec's context of what follows
+      audio: this.decode(codes, samples.length, total).map((row) =>
+        row.map((channel) => channel.slice(removed)),
+      ),
       sampleRate: this.sampleRate,
-      codes: returned,
-      frames: kept,
+      codes: columns(codes, samples.length * this.lm.config.n_q, total, firstKept, total),
+      frames: total - firstKept,
     };
   }
 
@@ -178,24 +186,22 @@ export class MusicGen {
     const signal = options.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
     const chunks = new Handover<AudioChunk>();
     const decoder = this.codec.streamingDecoder(samples.length);
-    const totalSamples = Math.round(((task.total - task.firstKept) * this.sampleRate) / this.frameRate);
-    let passed = 0;
+    const totalSamples = this.samplesOfFrames(task.total - task.firstKept);
+    let toRemove = this.samplesOfFrames(task.firstKept);
     let samplesDone = 0;
-    const hand = async (audio: Float32Array[][]) => {
+    const hand = async (decoded: Float32Array[][]) => {
+      const removed = Math.min(toRemove, decoded[0]?.[0]?.length ?? 0);
+      toRemove -= removed;
+      const audio = decoded.map((row) => row.map((channel) => channel.subarray(removed)));
       const length = audio[0]?.[0]?.length ?? 0;
       if (length === 0) return;
       const start = samplesDone / this.sampleRate;
       await chunks.put({ audio, sampleRate: this.sampleRate, start, totalSamples });
       samplesDone += length;
     };
-    const work = this.run(task, { ...options, signal }, framesPerChunk, async ({ codes, frames }) => {
-      const dropped = Math.min(frames, Math.max(0, task.firstKept - passed));
-      passed += frames;
-      if (dropped === frames) return;
-      const rows = samples.length * this.lm.config.n_q;
-      const kept = columns(codes, rows, frames, dropped, frames);
-      await hand(decoder.push(kept));
-    })
+    const work = this.run(task, { ...options, signal }, framesPerChunk, ({ codes }) =>
+      hand(decoder.push(codes)),
+    )
       .then(() => hand(decoder.flush()))
       .then(
         () => chunks.end(),
@@ -236,9 +242,14 @@ export class MusicGen {
     checkParams(asked);
     const params = { ...this.params, ...asked };
     if (samples.length === 0) throw new UserError("nothing to generate: no description was given");
-    const total = Math.floor(params.duration * this.frameRate);
+    checkGuidance(this.lm.conditionProvider, params);
+    const { framesPerStep } = this.codec;
+    const wholeSteps = (frames: number) => frames - (frames % framesPerStep);
+    const total = wholeSteps(Math.floor(params.duration * this.frameRate));
     if (total < 1)
-      throw new UserError(`duration=${params.duration} is less than one frame of ${1 / this.frameRate} s`);
+      throw new UserError(
+        `duration=${params.duration} is less than one frame of ${framesPerStep / this.frameRate} s`,
+      );
     const codes = prompt ? encodePrompt(prompt, samples.length, this.codec) : null;
     if (codes && codes.frames >= total)
       throw new UserError(
@@ -250,8 +261,11 @@ export class MusicGen {
       total,
       prompt: codes,
       firstKept: removePrompt ? (codes?.frames ?? 0) : 0,
-      window: Math.floor(this.maxDuration * this.frameRate),
-      stride: strideFrames(params, this.maxDuration, this.frameRate),
+      window: wholeSteps(Math.floor(this.maxDuration * this.frameRate)),
+      stride: Math.max(
+        framesPerStep,
+        wholeSteps(strideFrames(params, this.maxDuration, this.frameRate)),
+      ),
       seeds: rowSeeds(seed, samples.length),
     };
   }
@@ -290,6 +304,10 @@ export class MusicGen {
       onFrames,
       framesPerChunk,
     });
+  }
+
+  private samplesOfFrames(frames: number): number {
+    return Math.round((frames * this.sampleRate) / this.frameRate);
   }
 
   /** codes int32 [B, K, frames] -> per row, per channel samples. */

@@ -2,7 +2,7 @@
  * Checkpoints of a run: one `.safetensors` file with every tensor of the state and, in its metadata, the composed config,
  * the signature, the history, the git commit and the host's part of the state. Loading one executes nothing.
  */
-import { copyFileSync, linkSync, renameSync, rmSync, statSync } from "node:fs";
+import { copyFileSync, existsSync, linkSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { writeError } from "../checkpoint/atomic_file.ts";
 import { type BackgroundWrite, BackgroundWriter } from "../checkpoint/background_writer.ts";
@@ -36,7 +36,9 @@ export interface CheckpointConfig {
 /** A file that waits for its turn to be written, and what is to be done then. */
 interface Pending {
   path: string;
-  content: CheckpointContent;
+  tensors: TensorSource[];
+  /** Made at once: what it is made from changes with the next update. */
+  metadata: Record<string, string>;
   after: () => void;
 }
 
@@ -44,14 +46,20 @@ export class Checkpoint {
   private readonly run: Run;
   private readonly config: CheckpointConfig;
   private readonly path: string;
-  private readonly writer = new BackgroundWriter();
+  private readonly writer: BackgroundWriter;
   private readonly queue: Pending[] = [];
   private current: { write: BackgroundWrite; after: () => void } | null = null;
+  /** Why the file that was written last is not there. */
+  private failure: UserError | null = null;
   private hasWarned = false;
+  private readonly onProgress: () => void;
 
-  constructor(run: Run, config: CheckpointConfig) {
+  /** `onProgress` is called whenever a part has been written. */
+  constructor(run: Run, config: CheckpointConfig, onProgress: () => void = () => {}) {
     this.run = run;
     this.config = config;
+    this.onProgress = onProgress;
+    this.writer = new BackgroundWriter(onProgress);
     this.path = join(run.folder, CHECKPOINT_FILE);
   }
 
@@ -61,16 +69,22 @@ export class Checkpoint {
     return every > 0 && updates % every === 0 && this.current === null;
   }
 
-  /** Replaces the checkpoint in one instant; when the disk refuses, the previous one is still there. */
-  async write(content: CheckpointContent): Promise<void> {
+  /**
+   * Replaces the checkpoint in one instant.
+   * @throws UserError when the disk refuses; the previous one is still there
+   */
+  async write(content: () => CheckpointContent): Promise<void> {
     await this.begin(content);
     await this.finish();
   }
 
-  /** The same, in the background: the content is as it is now, however long the writing takes. See `advance`. */
-  async begin(content: CheckpointContent): Promise<void> {
-    await this.finish();
-    await this.enqueue({ path: this.path, content, after: () => {} });
+  /**
+   * The same, in the background: the content is as it is now, however long the writing takes. See `advance`. That the disk
+   * refuses is reported, and thrown only by `finish`: training is worth more.
+   */
+  async begin(content: () => CheckpointContent): Promise<void> {
+    await this.drain();
+    await this.enqueue(this.path, content());
   }
 
   /**
@@ -78,7 +92,7 @@ export class Checkpoint {
    * its own, of which the newest `keep_last` are kept. `content` may be called twice.
    */
   async beginEpoch(content: () => CheckpointContent, epoch: number): Promise<void> {
-    await this.finish();
+    await this.drain();
     const { save_every: every, save_last: last, keep_every_states: states } = this.config;
     const numbered = every !== null && every > 0 && epoch % every === 0;
     const name = join(this.run.folder, `checkpoint_${epoch}.safetensors`);
@@ -86,59 +100,78 @@ export class Checkpoint {
     const linked = last && numbered && isWhole;
     if (numbered && !linked) {
       const kept = isWhole ? content() : onlyStates(content(), states);
-      await this.enqueue({ path: name, content: kept, after: () => this.prune() });
+      await this.enqueue(name, kept, () => this.prune());
     }
     if (!last) return;
     const link = () => {
       linkOrCopy(this.path, name);
       this.prune();
     };
-    await this.enqueue({ path: this.path, content: content(), after: linked ? link : () => {} });
+    await this.enqueue(this.path, content(), linked ? link : undefined);
   }
 
-  /** Goes on with what is being written, for about `milliseconds`. @throws UserError when the disk refused */
+  /** Goes on with what is being written, for about `milliseconds`. */
   async advance(milliseconds: number): Promise<void> {
-    if (this.current?.write.isDone) {
-      const { write, after } = this.current;
-      this.current = null;
-      await write.done;
-      after();
-    }
+    if (this.current?.write.isDone) await this.complete();
     this.startNext();
     await this.current?.write.feed(milliseconds);
   }
 
-  /** Waits until nothing is left to write. @throws UserError when the disk refused */
+  /** Waits until nothing is left to write. @throws UserError when the disk refused the newest file */
   async finish(): Promise<void> {
-    while (this.current !== null || this.queue.length > 0) {
-      this.startNext();
-      const { write, after } = this.current!;
-      this.current = null;
-      await write.finish();
-      after();
+    await this.drain();
+    if (this.failure) throw this.failure;
+  }
+
+  /** What has been begun is written, also when the run has failed. */
+  async close(): Promise<void> {
+    try {
+      await this.drain();
+    } finally {
+      await this.writer.close();
     }
   }
 
-  close(): Promise<void> {
-    return this.writer.close();
+  private async drain(): Promise<void> {
+    while (this.current !== null || this.queue.length > 0) {
+      this.startNext();
+      await this.complete();
+    }
   }
 
-  private async enqueue(pending: Pending): Promise<void> {
-    this.queue.push(pending);
+  /** Waits for the file that is being written. */
+  private async complete(): Promise<void> {
+    const { write, after } = this.current!;
+    this.current = null;
+    this.failure = null;
+    try {
+      await write.finish();
+      after();
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      this.failure = error;
+      this.run.log.warn(`${error.message}\nThe checkpoint from before is still there.`);
+    }
+    this.onProgress();
+  }
+
+  private async enqueue(path: string, content: CheckpointContent, after = () => {}): Promise<void> {
+    const { tensors } = content;
+    this.queue.push({ path, tensors, metadata: this.metadata(content), after });
     // Until they are written, tensors that training changes exist twice. Where there is no room, training waits.
-    const bytes = pending.content.tensors.reduce((sum, tensor) => sum + byteLength(tensor), 0);
+    const bytes = tensors.reduce((sum, tensor) => sum + byteLength(tensor), 0);
     if (bytes * 1.2 < availableMemory()) return this.startNext();
     if (!this.hasWarned) this.run.log.info("checkpoints: training waits for them, to save memory");
     this.hasWarned = true;
-    await this.finish();
+    await this.drain();
   }
 
   private startNext(): void {
     if (this.current !== null) return;
     const pending = this.queue.shift();
     if (!pending) return;
-    const { path, content, after } = pending;
-    this.current = { write: this.writer.begin(path, content.tensors, this.metadata(content)), after };
+    const { path, tensors, metadata, after } = pending;
+    this.current = { write: this.writer.begin(path, tensors, metadata), after };
   }
 
   private prune(): void {
@@ -162,17 +195,19 @@ export class Checkpoint {
 
   /** The checkpoint of this run, or null. Throws a UserError when it is damaged. */
   read(): (Required<CheckpointContent> & { close: () => void }) | null {
-    const path = newestCheckpoint(this.run.folder);
-    if (!path) return null;
-    const reader = openSafetensors(path);
-    const { state } = reader.metadata;
-    if (state === undefined) {
+    const newest = newestCheckpoint(this.run.folder);
+    if (!newest) return null;
+    // A numbered one of some states only is newer when the process was killed before it had written the other one.
+    const path = !holdsState(newest) && existsSync(this.path) ? this.path : newest;
+    if (!holdsState(path)) {
       throw new UserError(
         `${path} holds weights, but not the state of a run: it can be generated from, or given to continue_from`,
       );
     }
+    const reader = openSafetensors(path);
     try {
-      return { tensors: [], host: JSON.parse(state), reader, close: () => reader.close() };
+      const host = JSON.parse(reader.metadata.state);
+      return { tensors: [], host, reader, close: () => reader.close() };
     } catch (error) {
       reader.close();
       throw new UserError(
@@ -180,6 +215,14 @@ export class Checkpoint {
       );
     }
   }
+}
+
+/** Whether a run can go on from the checkpoint. @throws UserError when it is damaged */
+function holdsState(path: string): boolean {
+  const reader = openSafetensors(path);
+  const whole = reader.metadata.state !== undefined;
+  reader.close();
+  return whole;
 }
 
 /** `checkpoint.keep_every_states`: what is left of a checkpoint, to be loaded for its weights but not to be resumed. */

@@ -32,6 +32,8 @@ export interface Cost {
   checkpointed: number;
   batchSize: number;
   seconds: number;
+  /** Bytes that were available before training. */
+  available: number;
 }
 
 /** Bytes of the program without a model. */
@@ -63,24 +65,25 @@ export function estimateCost(workload: Workload): Cost {
     checkpointed,
     batchSize,
     seconds: accumulate * (flops / rate),
+    available: availableMemory(),
   };
 }
 
 /** One line for the log. */
-export function costText({ memory, state, activations, seconds }: Cost, updates: number): string {
+export function costText({ memory, state, activations, seconds, available }: Cost, updates: number): string {
   const epoch = durationText(Math.max(1, updates * seconds));
   return (
     `estimate: ${gigabytes(memory)} of memory (weights and optimizer ${gigabytes(state)}, activations ${gigabytes(activations)}; ` +
-    `${gigabytes(availableMemory())} available), about ${epoch} for the language model's ${updates} updates of an epoch`
+    `${gigabytes(available)} available), about ${epoch} for the language model's ${updates} updates of an epoch`
   );
 }
 
-/** Which settings would fit into the memory that there is. */
-export function memoryAdvice({ state, activations, checkpointed, batchSize }: Cost): string {
-  const room = availableMemory() - PROGRAM - state;
+/** Which settings would fit into the memory that there was before training. */
+export function memoryAdvice({ state, activations, checkpointed, batchSize, available }: Cost): string {
+  const room = available - PROGRAM - state;
   if (room <= 0) {
     return (
-      `weights, gradients, optimizer and average alone take ${gigabytes(state)}, and ${gigabytes(availableMemory())} are available; ` +
+      `weights, gradients, optimizer and average alone take ${gigabytes(state)}, and ${gigabytes(available)} are available; ` +
       "a smaller model (model/lm/model_scale=small), optim.ema.use=false or another machine is needed"
     );
   }

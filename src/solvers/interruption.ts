@@ -20,7 +20,9 @@ export class SignalWatch {
     this.onSignal = (signal) => {
       if (this.received === null) {
         this.received = signal;
-        notify(`${signal}: finishing this step and writing the checkpoint (again: end at once, without)`);
+        notify(
+          `${signal}: finishing this step and writing the checkpoint (Ctrl-C again: end at once, without)`,
+        );
       } else if (signal === "SIGINT") {
         process.exit(130);
       }

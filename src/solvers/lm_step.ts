@@ -138,7 +138,7 @@ export class LMStep {
     const losses = batches.map((batch, i) => this.gradientStep(batch, factor, i === 0).dataSync());
     const mean = Float64Array.from(losses[0], (_, i) => average(losses.map((values) => values[i])));
     const norm = this.normStep().dataSync()[0] / scale;
-    const finite = Number.isFinite(norm);
+    const finite = Number.isFinite(norm) && Number.isFinite(mean[0]);
     scaler?.update(finite);
     const own: Metrics = scaler ? { grad_scale: scaler.state.scale } : {};
     if (finite) {

@@ -47,7 +47,6 @@ import { evaluateGeneration } from "./evaluate_stage.ts";
 import { TrainingFailures } from "./failures.ts";
 import { generateSamples } from "./generate_stage.ts";
 import { LMStep } from "./lm_step.ts";
-import { availableMemory } from "./memory.ts";
 import { checkOptions } from "./musicgen_options.ts";
 import { UpdateProfiler } from "./profiler.ts";
 import type { Run } from "./run.ts";
@@ -68,7 +67,7 @@ type Loader = BatchSource<MusicInfo>;
 export class MusicGenSolver extends Solver {
   protected readonly bestMetric: "ce" | null;
   protected readonly formatter = new Formatter({
-    formats: { lr: ".2E", ce: ".3f", ppl: ".3f", grad_norm: ".3E", d: ".2E" },
+    formats: { lr: ".2E", ce: ".3f", ppl: ".3f", grad_norm: ".3E", d: ".2E", skipped: ".0f" },
     excludeKeys: ["ce_q*", "ppl_q*"],
   });
   private readonly lm: MusicGenLM;
@@ -193,13 +192,19 @@ export class MusicGenSolver extends Solver {
     );
     for (const notice of this.lm.conditionProvider.notices) this.log.warn(notice);
     if (this.loaders.train && cfg.execute_only === null) {
+      if (this.updatesPerEpoch === 0) {
+        throw new UserError(
+          `optim.accumulate=${this.accumulate}: the train split has only ${this.loaders.train.length} batches, ` +
+            "too few for one update; use fewer, or a smaller dataset.batch_size",
+        );
+      }
       this.log.info(
         `training: ${optim.epochs} epochs of ${this.updatesPerEpoch} updates, ${this.loaders.train.options.batchSize} x ` +
           `${cfg.dataset.segment_duration} s each`,
       );
       this.cost = estimateCost(this.workload());
       this.log.info(costText(this.cost, this.updatesPerEpoch));
-      const advice = this.cost.memory > availableMemory() ? memoryAdvice(this.cost) : null;
+      const advice = this.cost.memory > this.cost.available ? memoryAdvice(this.cost) : null;
       if (advice) this.log.warn(`this may be more memory than there is: ${advice}`);
     }
   }
@@ -228,6 +233,7 @@ export class MusicGenSolver extends Solver {
       : loader.batches(epoch, start * this.accumulate);
     const from = dataMoment(loader);
     let average = averager();
+    let skipped = 0;
     let index = start;
     if (this.cfg.profiler.enabled) this.profiler ??= this.buildProfiler();
     this.profiler?.begin(this.updates + 1);
@@ -239,8 +245,11 @@ export class MusicGenSolver extends Solver {
       const metrics = this.updateWith(group, attributes, index++);
       this.profiler?.phase("log and checkpoint");
       this.failures.check(metrics, { epoch, update: index, batches: group });
-      if (progress.update(average(metrics))) average = averager();
-      await onStep(metrics);
+      if (metrics.skipped) skipped++;
+      const usable = metrics.skipped ? finiteOnly(metrics) : metrics;
+      const shown = { ...average(usable), ...(skipped > 0 && { skipped }) };
+      if (progress.update(shown)) average = averager();
+      await onStep(usable);
       await setImmediate(); // lets signals and the loader's messages in
       this.profiler?.done();
       if (index < start + total) this.profiler?.begin(this.updates + 1);
@@ -267,7 +276,7 @@ export class MusicGenSolver extends Solver {
     const averages =
       this.ema !== null &&
       (index + 1) % Math.min(this.cfg.optim.ema.updates ?? this.updatesPerEpoch, this.updatesPerEpoch) === 0;
-    const metrics = scoped(() => {
+    const compute = () => {
       const inputs = batches.map((batch, i) => {
         this.profiler?.phase("conditions");
         const conditions = this.lm.conditionProvider.prepare(attributes[i], { training: true });
@@ -279,12 +288,13 @@ export class MusicGenSolver extends Solver {
         return { ...this.tokens(codes, batch), conditions, dropoutKey };
       });
       this.profiler?.phase("train step");
-      const result = this.withAdvice(() => this.step.train(inputs, rates, averages));
+      const result = this.step.train(inputs, rates, averages);
       if (this.cfg.jit_report && this.updates === 0) {
         this.log.info(this.step.report(join(this.run.folder, "graphs"), inputs[0]));
       }
       return result;
-    });
+    };
+    const metrics = this.withAdvice(() => scoped(compute));
     this.updates++;
     this.bestIsNow = false;
     return { lr: rates[0], ...metrics };
@@ -349,7 +359,8 @@ export class MusicGenSolver extends Solver {
   private async loadCodec(): Promise<void> {
     if (!(this.codec instanceof LazyCompressionModel) || this.codec.isLoaded) return;
     this.log.info(`loading the codec ${this.cfg.compression_model_checkpoint}`);
-    await this.codec.load();
+    const { codec } = this;
+    await this.whileLoading(() => codec.load());
   }
 
   /**
@@ -386,7 +397,7 @@ export class MusicGenSolver extends Solver {
     const count = this.stageBatches("evaluate", loader);
     const progress = this.progress("evaluate_generation", epoch, count, loader);
     await this.loadCodec();
-    const metrics = await buildMetrics(this.cfg);
+    const metrics = await this.whileLoading(() => buildMetrics(this.cfg));
     try {
       const batches = progress.over(first(count, loader.batches(0)));
       return await evaluateGeneration(this.musicgen, this.cfg, batches, metrics, {
@@ -394,7 +405,10 @@ export class MusicGenSolver extends Solver {
           terminal.update(`Evaluate | Epoch ${epoch} | frame ${done}/${frames}`);
           check();
         },
-        onBatch: (means) => void progress.update(means),
+        onBatch: (means) => {
+          progress.update(means);
+          check();
+        },
       });
     } finally {
       for (const { metric } of metrics) metric.dispose();
@@ -471,8 +485,7 @@ export class MusicGenSolver extends Solver {
   }
 
   protected async withBest<T>(f: () => Promise<T>): Promise<T> {
-    if (this.best.isEmpty) return f();
-    return this.bestIsNow ? this.withAverage(f) : this.best.use(f);
+    return this.bestIsNow || this.best.isEmpty ? this.withAverage(f) : this.best.use(f);
   }
 
   protected keepBest(): void {
@@ -633,6 +646,11 @@ function optimizerGroups(
 
 function attributesOf(batch: Batch<MusicInfo>): ConditioningAttributes[] {
   return batch.infos.map((info, index) => musicConditions(info, itemWav(batch, index)));
+}
+
+/** What of the metrics of an update that was left out can be averaged. */
+function finiteOnly(metrics: Metrics): Metrics {
+  return Object.fromEntries(Object.entries(metrics).filter(([, value]) => Number.isFinite(value)));
 }
 
 /** The first batch, again and again: to time training without loading (`benchmark_no_load`). */

@@ -45,7 +45,7 @@ export abstract class Solver {
     this.cfg = cfg;
     this.run = run;
     this.log = run.log;
-    this.checkpoint = new Checkpoint(run, cfg.checkpoint);
+    this.checkpoint = new Checkpoint(run, cfg.checkpoint, () => this.watchdog?.progress());
     this.signals = new SignalWatch((message) => this.log.warn(message));
   }
 
@@ -89,18 +89,14 @@ export abstract class Solver {
 
   /** Trains until `optim.epochs`, from where the last run of this experiment stopped. */
   async train(): Promise<void> {
-    await this.restore();
-    await this.openTrackers();
-    const { use, timeout } = this.cfg.deadlock;
-    if (use) {
-      this.watchdog = new Watchdog({ seconds: timeout, file: join(this.run.folder, "deadlock.txt") });
-    }
     const { epochs } = this.cfg.optim;
-    if (this.epoch > epochs) {
-      this.log.info(`all ${epochs} epochs are done; samples and checkpoint are in ${this.run.folder}`);
-      return;
-    }
-    try {
+    await this.supervised(async () => {
+      await this.restore();
+      if (this.epoch > epochs) {
+        this.log.info(`all ${epochs} epochs are done; samples and checkpoint are in ${this.run.folder}`);
+        return;
+      }
+      await this.openTrackers();
       while (this.epoch <= epochs) {
         const began = performance.now();
         if (this.isMine(this.epoch)) await this.runEpoch(this.epoch);
@@ -113,34 +109,64 @@ export abstract class Solver {
         }
       }
       await this.checkpoint.finish();
+    });
+  }
+
+  /** Runs one stage alone, with the best weights (`execute_only`). */
+  async runStage(stage: Stage): Promise<void> {
+    await this.supervised(async () => {
+      if (!(await this.restore()))
+        throw new UserError(
+          `execute_only=${stage} needs a trained run: ${this.run.folder} has no checkpoint`,
+        );
+      const stages = { valid: this.validEpoch, evaluate: this.evaluateEpoch, generate: this.generateEpoch };
+      if (!(stage in stages)) throw new UserError(`execute_only=${stage}: use valid, evaluate or generate`);
+      await this.openTrackers();
+      const epoch = this.history.length;
+      const run = stages[stage as keyof typeof stages];
+      const metrics = await this.withBest(() => run.call(this, epoch, () => this.check()));
+      this.trackers?.metrics(stage, metrics, epoch);
+      logSummary(this.log, stage, epoch, metrics, this.formatter);
+    });
+  }
+
+  /** Runs `f` under the hang detector. However it ends, what is on its way to the disk and to trackers arrives. */
+  private async supervised(f: () => Promise<void>): Promise<void> {
+    const { use, timeout } = this.cfg.deadlock;
+    if (use) {
+      this.watchdog = new Watchdog({ seconds: timeout, file: join(this.run.folder, "deadlock.txt") });
+    }
+    try {
+      await f();
       await this.trackers?.finish("finished");
     } catch (error) {
       await this.trackers?.finish((error as Error).name === "Interrupted" ? "interrupted" : "failed");
       throw error;
     } finally {
       this.signals.close();
-      await Promise.all([this.checkpoint.close(), this.watchdog?.close()]);
+      await this.checkpoint.close();
+      await this.watchdog?.close();
     }
   }
 
-  /** Runs one stage alone, with the best weights (`execute_only`). */
-  async runStage(stage: Stage): Promise<void> {
-    if (!(await this.restore()))
-      throw new UserError(`execute_only=${stage} needs a trained run: ${this.run.folder} has no checkpoint`);
-    const stages = { valid: this.validEpoch, evaluate: this.evaluateEpoch, generate: this.generateEpoch };
-    if (!(stage in stages)) throw new UserError(`execute_only=${stage}: use valid, evaluate or generate`);
-    const check = () => this.signals.check();
-    const epoch = this.history.length;
-    const metrics = await this.withBest(() => stages[stage as keyof typeof stages].call(this, epoch, check));
-    logSummary(this.log, stage, epoch, metrics, this.formatter);
-    this.signals.close();
+  /** Between the steps of a stage: a sign of progress, and the end of the run when a signal has asked for it. */
+  private check(): void {
+    this.signals.check();
+    this.watchdog?.progress();
+  }
+
+  /** Waits for `f`, which may download for long and has time limits of its own. */
+  protected async whileLoading<T>(f: () => Promise<T>): Promise<T> {
+    const timer = setInterval(() => this.watchdog?.progress(), 1000);
+    try {
+      return await f();
+    } finally {
+      clearInterval(timer);
+    }
   }
 
   private async runEpoch(epoch: number): Promise<void> {
-    const check = () => {
-      this.signals.check();
-      this.watchdog?.progress();
-    };
+    const check = () => this.check();
     if (!this.pending.train) await this.trainStage(epoch);
     try {
       await this.withAverage(async () => {
@@ -157,11 +183,7 @@ export abstract class Solver {
       if (error instanceof DivergedError) throw error;
       // The trained part of the epoch is kept: the same command goes on with the stages after it.
       this.pending = { train: this.pending.train };
-      try {
-        await this.save();
-      } catch (saving) {
-        this.log.warn(`the epoch's training could not be saved: ${(saving as Error).message}`);
-      }
+      await this.save();
       throw error;
     }
   }
@@ -186,10 +208,10 @@ export abstract class Solver {
       try {
         this.signals.check();
       } catch (interrupted) {
-        await this.save();
-        this.log.info(
-          `checkpoint after update ${updates} of epoch ${epoch}: the same command goes on from here`,
-        );
+        if (await this.save())
+          this.log.info(
+            `checkpoint after update ${updates} of epoch ${epoch}: the same command goes on from here`,
+          );
         throw interrupted;
       }
     });
@@ -199,13 +221,8 @@ export abstract class Solver {
 
   /** Goes on writing a checkpoint within a twentieth of a step's time, and begins one when it is due. */
   private async saveInBackground(updates: number, stepMilliseconds: number): Promise<void> {
-    try {
-      await this.checkpoint.advance(stepMilliseconds / 20);
-      if (this.checkpoint.isDue(updates)) await this.checkpoint.begin(this.content());
-    } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      this.log.warn(`${error.message}\nTraining goes on; the checkpoint from before is still there.`);
-    }
+    await this.checkpoint.advance(stepMilliseconds / 20);
+    if (this.checkpoint.isDue(updates)) await this.checkpoint.begin(() => this.content());
   }
 
   private async openTrackers(): Promise<void> {
@@ -252,9 +269,18 @@ export abstract class Solver {
     this.run.writeHistory(this.history);
   }
 
-  /** Writes a checkpoint now, whatever the config says about those after epochs: nothing of an interrupted run is lost. */
-  private async save(): Promise<void> {
-    await this.checkpoint.write(this.content());
+  /**
+   * Writes a checkpoint before the run ends early, whatever the config says about those after epochs. Returns whether it could:
+   * what ends the run matters more.
+   */
+  private async save(): Promise<boolean> {
+    try {
+      await this.checkpoint.write(() => this.content());
+      return true;
+    } catch (error) {
+      this.log.warn(`what was trained since the last checkpoint is not saved: ${(error as Error).message}`);
+      return false;
+    }
   }
 
   private content(): CheckpointContent {

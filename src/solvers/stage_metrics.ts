@@ -10,6 +10,9 @@ export interface MetricSums {
   counts: Metrics;
 }
 
+/** Metrics that are counted, not averaged: updates that were left out. */
+const COUNTED = new Set(["skipped"]);
+
 export class MeanMetrics {
   private sums: Metrics = {};
   private counts: Metrics = {};
@@ -23,7 +26,10 @@ export class MeanMetrics {
 
   mean(): Metrics {
     return Object.fromEntries(
-      Object.entries(this.sums).map(([name, sum]) => [name, sum / this.counts[name]]),
+      Object.entries(this.sums).map(([name, sum]) => [
+        name,
+        COUNTED.has(name) ? sum : sum / this.counts[name],
+      ]),
     );
   }
 

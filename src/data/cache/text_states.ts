@@ -59,20 +59,26 @@ export class TextStatesCache {
       this.others.push(this.index(new ShardReader<StatesEntry>(path)));
   }
 
-  /** The states of a text, or null. @throws DamagedRecordError */
-  get(text: string): TextStates | null {
+  has(text: string): boolean {
+    return this.found.has(this.key(text));
+  }
+
+  /** The states of a text that is there. @throws DamagedRecordError */
+  get(text: string): TextStates {
     const found = this.found.get(this.key(text));
-    if (!found) return null;
+    if (!found) throw new Error(`there are no states of this text: ${text}`);
     const { shard, entry } = found;
     return this.decode(shard.read(entry), entry);
   }
 
-  /** Keeps the states of a text; returns them as they will be read. @throws UserError when the system refuses */
-  add(text: string, { values, length, dim }: TextStates): TextStates {
-    const bytes = encode(this.dtype, values);
-    const record = { key: this.key(text), bytes, entry: { shape: [length, dim] } as StatesEntry };
-    for (const entry of this.writer.append([record])) this.found.set(entry.key, { shard: this.own, entry });
-    return this.decode(Uint8Array.from(bytes), record.entry);
+  /** Keeps the states of texts that are not there. @throws UserError when the system refuses */
+  add(states: ReadonlyMap<string, TextStates>): void {
+    const records = [...states].map(([text, { values, length, dim }]) => ({
+      key: this.key(text),
+      bytes: encode(this.dtype, values),
+      entry: { shape: [length, dim] } as StatesEntry,
+    }));
+    for (const entry of this.writer.append(records)) this.found.set(entry.key, { shard: this.own, entry });
   }
 
   close(): void {

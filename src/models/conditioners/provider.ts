@@ -51,9 +51,17 @@ export class ConditioningProvider extends Module {
    * @throws UserError when a sample lacks an attribute that a conditioner is for (null is fine, a missing key is not)
    */
   prepare(samples: readonly ConditioningAttributes[], options: PrepareOptions): PreparedConditions {
-    return this.each((conditioner, name) =>
-      conditioner.prepare(collate(samples, conditioner, name), options),
-    );
+    const made: PreparedCondition[] = [];
+    try {
+      return this.each((conditioner, name) => {
+        const prepared = conditioner.prepare(collate(samples, conditioner, name), options);
+        made.push(prepared);
+        return prepared;
+      });
+    } catch (error) {
+      tf.dispose(made as never);
+      throw error;
+    }
   }
 
   /** The step's half: embeddings, in the order in which the fuser takes them. */

@@ -149,11 +149,12 @@ export class T5Conditioner extends Conditioner<"text"> {
 
   /** [B, length, H] of texts; zeros on padding, which is masked. */
   private cachedStates(texts: readonly string[], length: number): Tensor {
-    const states = new Map<string, TextStates>();
-    for (const text of texts) {
-      if (text === "" || states.has(text)) continue;
-      states.set(text, this.cache!.get(text) ?? this.cache!.add(text, this.statesOf(text)));
-    }
+    const cache = this.cache!;
+    const distinct = [...new Set(texts)].filter((text) => text !== "");
+    const missing = distinct.filter((text) => !cache.has(text));
+    if (missing.length > 0) cache.add(new Map(missing.map((text) => [text, this.statesOf(text)])));
+    // read back also what was computed just now: shorter types round
+    const states = new Map(distinct.map((text) => [text, cache.get(text)]));
     const dim = this.#frozen!.config.dModel;
     const values = new Float32Array(texts.length * length * dim);
     for (const [row, text] of texts.entries()) {

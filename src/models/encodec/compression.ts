@@ -14,6 +14,7 @@ const wholeValues = 1 << 25;
 const pieceValues = 1 << 22;
 
 export class EncodecCompressionModel implements CompressionModel {
+  readonly framesPerStep = 1;
   readonly model: EncodecNetwork;
   private codebooks: number;
   private readonly jitEncode: Jitted<[Tensor, number], EncodedAudio>;

@@ -135,7 +135,10 @@ export class MultiheadAttention extends Module {
     );
   }
 
-  /** One step's queries [B, H, 1, Dh] to keys and values in two parts; bias [1, 1, 1, past + recent] -> [B, 1, D] */
+  /**
+   * One step's queries [B, H, 1, Dh] to keys and values in two parts; bias [1, 1, 1, past + recent] -> [B, 1, D].
+   * `attention_as_float32` has no part here: generation never runs under autocast.
+   */
   attendStep(queries: Tensor, past: KeyValues, recent: KeyValues, bias: Tensor): Tensor {
     const [batch, heads] = queries.shape as [number, number];
     const groups = [batch, heads / this.kvRepeat, this.kvRepeat, this.headDim]; // the queries that share keys

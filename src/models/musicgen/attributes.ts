@@ -91,6 +91,25 @@ function repeatedFrom(condition: WavCondition, seconds: number, duration: number
   return { wav, shape: [1, channels, length], length, sampleRate, path: null, seekTime: 0 };
 }
 
+type GuidanceParams = Pick<GenerationParams, "cfgCoef" | "cfgCoefBeta" | "twoStepCfg">;
+
+/** @throws UserError for double guidance of a model that has no audio conditions, or in two steps */
+export function checkGuidance(
+  { conditioners }: ConditioningProvider,
+  { cfgCoefBeta, twoStepCfg }: GuidanceParams,
+): void {
+  if (cfgCoefBeta === null) return;
+  if (twoStepCfg)
+    throw new UserError(
+      "twoStepCfg=true is not built for double guidance (cfgCoefBeta): leave one of them out",
+    );
+  // without audio, "without texts" is "without any condition"
+  if (Object.values(conditioners).every(({ kind }) => kind === "text"))
+    throw new UserError(
+      `cfgCoefBeta=${cfgCoefBeta}: double guidance needs a model with audio conditions; with texts alone cfgCoef does the same`,
+    );
+}
+
 /**
  * The rows that run together under the guidance that `params` ask for. Rows without any condition need none: both sides of it
  * are the same. The caller disposes of the tensors.
@@ -98,7 +117,7 @@ function repeatedFrom(condition: WavCondition, seconds: number, duration: number
 export async function conditionStreams(
   provider: ConditioningProvider,
   samples: readonly ConditioningAttributes[],
-  { cfgCoef, cfgCoefBeta, twoStepCfg }: Pick<GenerationParams, "cfgCoef" | "cfgCoefBeta" | "twoStepCfg">,
+  { cfgCoef, cfgCoefBeta, twoStepCfg }: GuidanceParams,
 ): Promise<ConditionStreams> {
   const streams: ConditionStreams["streams"] = [];
   try {
@@ -107,13 +126,14 @@ export async function conditionStreams(
       streams.push(provider.prepare(rows, { training: false }));
     };
     const nulls = nullConditions(samples);
-    if (cfgCoefBeta !== null) {
-      await add([...samples, ...withoutTexts(samples), ...nulls]);
-      return { guidance: "double", streams };
-    }
-    if (cfgCoef === 1 || !samples.some(isConditioned)) {
+    const single = cfgCoefBeta === null;
+    if ((single && cfgCoef === 1) || !samples.some(isConditioned)) {
       await add(samples);
       return { guidance: "none", streams };
+    }
+    if (!single) {
+      await add([...samples, ...withoutTexts(samples), ...nulls]);
+      return { guidance: "double", streams };
     }
     if (twoStepCfg) {
       await add(samples);

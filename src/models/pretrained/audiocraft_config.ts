@@ -36,6 +36,8 @@ export function audiocraftMusicGenConfig(
   }
   const values: Section = {};
   for (const key of KEYS) if (config.has(key)) values[key] = config.get(key);
+  // older configs lack it
+  values.channels ??= (values.interleave_stereo_codebooks as Section | undefined)?.use === true ? 2 : 1;
   if (at.codec !== null) values.compression_model_checkpoint = at.codec;
   const { q_modeling, ...transformer } = values.transformer_lm as Section;
   values.transformer_lm = { ...transformer, checkpointing: "none" };
