@@ -1,4 +1,4 @@
-/** CRC-32 as in zip archives (ISO 3309). */
+/** CRC-32 as in zip archives and PNG files (ISO 3309). */
 import * as zlib from "node:zlib";
 
 type Crc32 = (data: Uint8Array, value?: number) => number;

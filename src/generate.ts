@@ -35,6 +35,7 @@ export async function main(argv: string[]): Promise<number> {
   const doraDir = resolveDoraDir(composeTrainConfig([]));
   const { musicgen, cfg, signature, epochs } = await loadMusicGen(options.model ?? null, doraDir);
   process.stderr.write(`model ${signature}${epochs > 0 ? `, ${epochs} epochs` : ""}\n`);
+  setStyle(musicgen, options);
   if (!options.unconditional && jobs.every(({ description }) => description === null))
     process.stderr.write("no description given: generating without one\n");
 
@@ -122,6 +123,17 @@ async function requestOf(
     removePrompt: options.remove_prompts,
     melody: await readMelodies(jobs, musicgen),
   };
+}
+
+/** @throws UserError when it is asked for and the model is no style model */
+function setStyle(musicgen: MusicGen, options: Options): void {
+  const params = {
+    evalCodebooks: options.style_eval_q,
+    length: options.style_length,
+    dsFactor: options.style_ds_factor,
+    encodecCodebooks: options.style_encodec_n_q,
+  };
+  if (Object.values(params).some((value) => value !== undefined)) musicgen.setStyleParams(params);
 }
 
 /** The melodies of a batch in the model's form, or null when it has none. */

@@ -96,6 +96,33 @@ const OPTIONS = {
     min: Number.NEGATIVE_INFINITY,
   },
   two_step_cfg: { takes: "switch", help: "guidance in two passes", absent: configured },
+  style_eval_q: {
+    takes: "number",
+    help: "style models: codebooks that an excerpt is heard through; fewer are looser",
+    absent: configured,
+    min: 1,
+    whole: true,
+  },
+  style_length: {
+    takes: "number",
+    help: "style models: seconds of the excerpt",
+    absent: configured,
+    min: 0.01,
+  },
+  style_ds_factor: {
+    takes: "number",
+    help: "style models: every how manieth frame is kept",
+    absent: configured,
+    min: 1,
+    whole: true,
+  },
+  style_encodec_n_q: {
+    takes: "number",
+    help: "style models: codebooks of the codec that listens",
+    absent: configured,
+    min: 1,
+    whole: true,
+  },
   extend_stride: {
     takes: "number",
     help: "seconds by which each window goes on",
@@ -213,7 +240,7 @@ export function help(): string {
   const lines = Object.entries<Option>(OPTIONS).map(([name, option]) => {
     const values = option.among ? `: ${option.among.join(", ")}` : "";
     const absent = option.absent ? ` [${option.absent}]` : "";
-    return `  ${name.padEnd(16)}${option.help}${values}${absent}`;
+    return `  ${name.padEnd(19)}${option.help}${values}${absent}`;
   });
   return `usage: npm run generate -- "a description" ["another description" …] [key=value | --key value | --switch …]
 

@@ -1,8 +1,8 @@
 /** The directory of a zip archive, checked so thoroughly that reading an entry cannot go wrong. */
 import { inflateRawSync } from "node:zlib";
+import { crc32 } from "../../crc32.ts";
 import { UserError } from "../../errors.ts";
 import type { ByteFile } from "../byte_file.ts";
-import { crc32 } from "./crc32.ts";
 
 export interface ZipEntry {
   name: string;

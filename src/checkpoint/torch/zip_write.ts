@@ -1,6 +1,7 @@
 /** Writing zip archives as torch.save does: entries stored, each with its data at a multiple of 64 bytes. */
+
+import { crc32 } from "../../crc32.ts";
 import type { FileWriter } from "../atomic_file.ts";
-import { crc32 } from "./crc32.ts";
 
 export interface EntryPlan {
   name: string;

@@ -1,6 +1,7 @@
 /** A picture of a sound: time to the right, mel frequency upwards, level as colour. */
 import { deflateSync } from "node:zlib";
 import FFT from "fft.js";
+import { crc32 } from "../../crc32.ts";
 import type { AudioClip } from "./audio.ts";
 import { mean } from "./channels.ts";
 
@@ -120,13 +121,4 @@ function chunk(type: string, data: Uint8Array): Buffer {
   out.set(data, 8);
   out.writeUInt32BE(crc32(out.subarray(4, 8 + data.length)), 8 + data.length);
   return out;
-}
-
-function crc32(bytes: Uint8Array): number {
-  let value = 0xffffffff;
-  for (const byte of bytes) {
-    value ^= byte;
-    for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
-  }
-  return (value ^ 0xffffffff) >>> 0;
 }
