@@ -117,6 +117,30 @@ test("a language model is verified by its files, whatever its folder is called",
   }
 });
 
+test("double guidance: with texts alone it is guidance by the product of its coefficients; one that is not given fails", async () => {
+  const folder = lmFolder("double");
+  const path = join(folder, "generate.safetensors");
+  const reader = openSafetensors(path);
+  const values = reader.read("greedy_cfg3");
+  const shape = reader.shape("greedy_cfg3");
+  const dtype = reader.dtype("greedy_cfg3");
+  reader.close();
+  const names = ["greedy_cfg1.5_beta2", "greedy_cfg3_beta", "greedy_cfg3_double"];
+  await writeSafetensors(
+    path,
+    names.map((name) => ({ name, dtype, shape, data: () => values })),
+  );
+  const meta = { ...lmMeta, generate: { greedy_cfg3_beta: { cfg_coef_beta: 1 } } };
+  writeFileSync(join(folder, "meta.json"), JSON.stringify(meta));
+  const { lines } = verify(folder);
+  const results = names.map((name) => lines.find(({ check }) => check === name));
+  assert.deepEqual(
+    results.map((line) => line?.pass),
+    [true, true, false],
+  );
+  assert.match(`${results[2]?.reason}`, /without its cfg_coef_beta/);
+});
+
 test("a falsified weight of a language model shows in its logits, loss, gradients and tokens", async () => {
   const folder = lmFolder("false_model");
   await falsify(folder, "weights", "transformer.layers.1.self_attn.in_proj_weight", 1);

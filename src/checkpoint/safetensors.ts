@@ -31,7 +31,7 @@ export interface WeightsReader {
   shape(name: string): readonly number[];
   /** The tensor's values in its dtype's typed array, freshly read; F16 and BF16 as bit patterns. */
   read(name: string): TypedArray;
-  /** The values of a floating-point tensor (F32, F16, BF16, F64) as float32. @throws UserError for another dtype */
+  /** The values of a floating-point tensor or counter (F32, F16, BF16, F64, I64) as float32. @throws UserError for another dtype */
   readFloat32(name: string): Float32Array;
   /** Compares the checksums of all tensors. @returns whether there were any @throws UserError naming a damaged tensor */
   verify(onProgress?: (bytesDone: number, bytesTotal: number) => void): boolean;

@@ -376,7 +376,7 @@ export function asMusicGenConfig(config: ComposedConfig): MusicGenConfig {
   const plugins = (values.plugins ?? []) as string[];
   // a plugin may bring any solver; the registry knows once it is loaded
   if (plugins.length === 0 && !(BUILT_SOLVERS as readonly string[]).includes(solver)) {
-    const state = UNBUILT_SOLVERS.includes(solver) ? "not built yet" : "unknown";
+    const state = UNBUILT_SOLVERS.includes(solver) ? "not built" : "unknown";
     throw new UserError(
       `solver ${solver} is ${state}; built: ${BUILT_SOLVERS[0]} (plugins=[FILE] loads solvers of your own)`,
     );

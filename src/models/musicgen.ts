@@ -262,10 +262,7 @@ export class MusicGen {
       prompt: codes,
       firstKept: removePrompt ? (codes?.frames ?? 0) : 0,
       window: wholeSteps(Math.floor(this.maxDuration * this.frameRate)),
-      stride: Math.max(
-        framesPerStep,
-        wholeSteps(strideFrames(params, this.maxDuration, this.frameRate)),
-      ),
+      stride: Math.max(framesPerStep, wholeSteps(strideFrames(params, this.maxDuration, this.frameRate))),
       seeds: rowSeeds(seed, samples.length),
     };
   }

@@ -5,9 +5,9 @@ import { samplingDistribution } from "../models/lm/sampling.ts";
 import type { Tensor } from "../runtime/index.ts";
 import { type Checks, check, failed, once } from "./check.ts";
 import { maxDifference, mismatches } from "./compare.ts";
-import type { GoldenFolder } from "./folder.ts";
+import type { GoldenFolder, Json } from "./folder.ts";
 import type { GoldenLM } from "./lm.ts";
-import { prepareRows } from "./lm_conditions.ts";
+import { type GoldenCondition, prepareRows } from "./lm_conditions.ts";
 import { tensorOf } from "./tensors.ts";
 
 const tolerances = { condition: 1e-5, probability: 1e-6 };
@@ -50,45 +50,86 @@ async function* verifyGreedy(folder: GoldenFolder, golden: () => GoldenLM): Chec
   const file = folder.tensors("generate");
   const generator = once(() => new Generator(golden().lm));
   for (const name of folder.namesInOrder("generate").filter((tensor) => tensor.startsWith("greedy"))) {
-    const [, cfg, options, prompt, removed] =
-      /^greedy(?:_cfg([\d.]+))?(_two_step|_nocfg|_uncond)?(?:_prompt(\d+))?(_removed)?$/.exec(name) ?? [];
-    if (name !== "greedy" && cfg === undefined && options === undefined && prompt === undefined) {
+    const [, cfg, double, betaInName, options, prompt, removed] =
+      /^greedy(?:_cfg([\d.]+))?(_beta([\d.]+)?|_double)?(_two_step|_nocfg|_uncond)?(?:_prompt(\d+))?(_removed)?$/.exec(
+        name,
+      ) ?? [];
+    const isKnown = name === "greedy" || cfg !== undefined || options !== undefined || prompt !== undefined;
+    if (!isKnown || (double !== undefined && options !== undefined)) {
       yield failed(name, 0, "no check is made for this way of generating");
+      continue;
+    }
+    const cfgCoefBeta = double === undefined ? null : betaOf(folder, name, betaInName);
+    if (cfgCoefBeta === undefined) {
+      yield failed(
+        name,
+        0,
+        "double guidance without its cfg_coef_beta: neither the name nor meta.json has it",
+      );
       continue;
     }
     yield await check(name, 0, async () => {
       const [batch, , length] = file.shape(name);
       const cfgCoef = Number(cfg ?? 1);
       const promptFrames = Number(prompt ?? 0);
-      const { codes } = await generator().generate(streams(golden(), cfgCoef, options, batch), batch, {
-        use_sampling: false,
-        temp: 1,
-        top_k: 0,
-        top_p: 0,
-        cfgCoef,
-        seed: 0,
-        maxGenLen: removed ? length + promptFrames : length,
-        prompt: promptFrames > 0 ? promptOf(golden(), promptFrames) : null,
-        removePrompts: removed !== undefined,
-      });
+      const { codes } = await generator().generate(
+        streams(golden(), { cfgCoef, cfgCoefBeta, options, batch }),
+        batch,
+        {
+          use_sampling: false,
+          temp: 1,
+          top_k: 0,
+          top_p: 0,
+          cfgCoef,
+          cfgCoefBeta: cfgCoefBeta ?? undefined,
+          seed: 0,
+          maxGenLen: removed ? length + promptFrames : length,
+          prompt: promptFrames > 0 ? promptOf(golden(), promptFrames) : null,
+          removePrompts: removed !== undefined,
+        },
+      );
       return mismatches(codes, folder.values("generate", name));
     });
   }
 }
 
-function streams(
-  golden: GoldenLM,
-  cfgCoef: number,
-  options: string | undefined,
-  batch: number,
-): ConditionStreams {
+/** Double guidance's coefficient: in the name, or in meta.json with the tensor's keywords or alone. */
+function betaOf({ meta }: GoldenFolder, name: string, inName: string | undefined): number | undefined {
+  if (inName !== undefined) return Number(inName);
+  const sections = [meta.generate, meta.generate_kwargs, meta.kwargs] as (Json | undefined)[];
+  const places = [...sections.map((section) => section?.[name]), ...sections, meta] as (Json | undefined)[];
+  const found = places.find((place) => typeof place?.cfg_coef_beta === "number");
+  return found?.cfg_coef_beta as number | undefined;
+}
+
+interface Guided {
+  cfgCoef: number;
+  /** Double guidance; null: single. */
+  cfgCoefBeta: number | null;
+  options: string | undefined;
+  batch: number;
+}
+
+function streams(golden: GoldenLM, { cfgCoef, cfgCoefBeta, options, batch }: Guided): ConditionStreams {
   const prepare = (rows: (number | null)[]) => prepareRows(golden.conditions, rows);
   const rows = indexes(golden).slice(0, batch);
   const none = rows.map(() => null);
+  if (cfgCoefBeta !== null) {
+    const prepared = golden.conditions.map((condition) => {
+      const middle = isAudio(condition) ? rows : none;
+      return [condition.name, condition.prepare([...rows, ...middle, ...none])];
+    });
+    return { guidance: "double", streams: [Object.fromEntries(prepared)] };
+  }
   if (options === "_uncond") return { guidance: "none", streams: [prepare(none)] };
   if (options === "_nocfg" || cfgCoef === 1) return { guidance: "none", streams: [prepare(rows)] };
   if (options === "_two_step") return { guidance: "two-step", streams: [prepare(rows), prepare(none)] };
   return { guidance: "joint", streams: [prepare([...rows, ...none])] };
+}
+
+/** Whether a condition stays when texts are dropped; recorded features do not say, so AudioCraft's name for melodies does. */
+function isAudio({ name, conditioner }: GoldenCondition): boolean {
+  return conditioner.kind !== "text" || name === "self_wav";
 }
 
 /** The first frames of the batch's codes. */

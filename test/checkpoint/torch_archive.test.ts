@@ -59,7 +59,7 @@ for (const name of ["views.pt", "views_legacy.bin"]) {
     }
     assert.equal(reader.verify(), name === "views.pt", "only the zip format has checksums");
     assert.throws(() => reader.read("nothing"), userError(/no tensor "nothing"/));
-    assert.throws(() => reader.readFloat32("int64"), userError(/"int64" holds I64/));
+    assert.throws(() => reader.readFloat32("int32"), userError(/"int32" holds I32/));
     reader.close();
   });
 }

@@ -144,6 +144,30 @@ describe("parameters", () => {
   });
 });
 
+test("stereo by time steps: counts of frames are even, so that left and right stay in their places", async () => {
+  const stereo = await tinyMusicGen([
+    "interleave_stereo_codebooks.use=true",
+    "interleave_stereo_codebooks.per_timestep=true",
+    "channels=2",
+  ]);
+  assert.deepEqual([stereo.frameRate, stereo.codec.framesPerStep], [50, 2]);
+  const { frames, audio } = await stereo.generate(["piano"], { duration: 0.3 });
+  assert.deepEqual([frames, audio[0].map(({ length }) => length)], [14, [7 * FRAME, 7 * FRAME]]);
+  const oddStride = { duration: 1.5, extendStride: 0.5 }; // 75 frames, 25 a window
+  const whole = await stereo.generate(["piano"], oddStride);
+  assert.equal(whole.frames, 74);
+  assert.deepEqual(
+    whole.codes,
+    (await stereo.generate(["piano"], { ...oddStride, extendStride: 0.48 })).codes,
+  );
+  assert.equal(await collected(stereo, ["piano"], oddStride), whole.audio[0][1].length);
+  await refused(stereo.generate(["piano"], { duration: 0.03 }), /less than one frame of 0.04 s/);
+});
+
+test("a codec of other channels than the config's is refused", async () => {
+  await refused(tinyMusicGen(["channels=2"]), /channels=2, but the codec has 1/);
+});
+
 test("one text in the place of a list, and a style of a model without, are refused", async () => {
   await refused(model.generate("piano" as never), /descriptions must be a list/);
   assert.throws(() => model.setStyleParams({ length: 2 }), UserError);
@@ -174,11 +198,23 @@ describe("guidance", () => {
   });
 
   test("double guidance with beta 1 is single guidance: the middle cancels", async () => {
-    const single = await model.generate(["piano", "drums"], { ...short, cfgCoef: 4 });
-    const double = await model.generate(["piano", "drums"], { ...short, cfgCoef: 4, cfgCoefBeta: 1 });
-    assert.deepEqual(double.codes, single.codes);
-    const other = await model.generate(["piano", "drums"], { ...short, cfgCoef: 4, cfgCoefBeta: 8 });
-    assert.notDeepEqual(other.codes, single.codes);
+    const melodic = await tinyMusicGen(MELODY);
+    const codesOf = async (cfgCoefBeta: number | null) =>
+      (await melodic.generate(["piano", "drums"], { ...short, cfgCoef: 4, cfgCoefBeta })).codes;
+    const single = await codesOf(null);
+    assert.deepEqual(await codesOf(1), single);
+    assert.notDeepEqual(await codesOf(8), single);
+    await refused(
+      melodic.generate(["piano"], { ...short, cfgCoefBeta: 2, twoStepCfg: true }),
+      /twoStepCfg=true is not built for double guidance/,
+    );
+  });
+
+  test("double guidance of a model of texts alone is refused", async () => {
+    await refused(
+      model.generate(["piano"], { ...short, cfgCoefBeta: 2 }),
+      /needs a model with audio conditions/,
+    );
   });
 });
 
@@ -218,7 +254,7 @@ describe("prompts", () => {
       duration: 1,
       removePrompt: true,
     });
-    assert.equal(removed.audio[0][0].length, 15 * FRAME);
+    assert.deepEqual(removed.audio[0][0], result.audio[0][0].slice(10 * FRAME), "decoded in its context");
     assert.deepEqual(rowCodes(removed, 0), framesOf(result, 0, 10, 25));
   });
 

@@ -124,7 +124,7 @@ function loadFile(spec: string, path: string): EncodecCompressionModel {
     if (config === undefined) {
       throw new UserError(`${path} does not say in its metadata (key "config") which codec it is.`);
     }
-    const model = buildEncodec(parseJson(config, `the metadata of ${basename(path)}`), undrawn);
+    const model = buildEncodec(parseJson(config, `the metadata of ${basename(path)}`), undrawn, path);
     loadEncodec(model, reader);
     return new EncodecCompressionModel(model);
   });
@@ -153,7 +153,11 @@ function codecOf(config: ComposedConfig, reader: WeightsReader, prefix = ""): En
   const sections = ["encodec", "seanet", "rvq"].filter((key) => config.has(key));
   if (sections.length < 3)
     throw new UserError(`${path} holds no codec: its config has no encodec, seanet and rvq.`);
-  const model = buildEncodec(Object.fromEntries(sections.map((key) => [key, config.get(key)])), undrawn);
+  const model = buildEncodec(
+    Object.fromEntries(sections.map((key) => [key, config.get(key)])),
+    undrawn,
+    path,
+  );
   loadEncodec(model, reader, { prefix });
   return new EncodecCompressionModel(model);
 }
@@ -173,7 +177,7 @@ async function loadHf(
       `compression_model_checkpoint=${spec} is a model of type ${JSON.stringify(config.model_type)}, not an EnCodec (${configPath}).`,
     );
   }
-  const model = buildHfEncodec(config, undrawn);
+  const model = buildHfEncodec(config, undrawn, configPath);
   return withReader(await openHubWeights(repository, { revision, onProgress }), (reader) => {
     loadEncodec(model, reader, { prefix: inside ? "audio_encoder." : "" });
     return new EncodecCompressionModel(model);

@@ -38,7 +38,7 @@ export function hfMusicGenConfig(config: Json, generation: Json, source: HfSourc
     );
   }
   const read = reader(section(config, "decoder", path), `${path}: decoder`);
-  const { sampleRate, frameRate } = hfEncodecOptions(section(config, "audio_encoder", path));
+  const { sampleRate, frameRate } = hfEncodecOptions(section(config, "audio_encoder", path), path);
   section(config, "text_encoder", path);
   const dim = read.size("hidden_size", 1024);
   const ffn = read.size("ffn_dim", 4096);

@@ -89,6 +89,17 @@ test("a sample without an attribute is refused by kind and name, also where only
   await assert.rejects(provider.load([sample(), incomplete]), error);
 });
 
+test("what was prepared is freed when a later conditioner fails", () => {
+  const { provider } = recording();
+  const { both } = provider.conditioners; // the last
+  both.prepare = () => {
+    throw new Error("no such file");
+  };
+  const before = tf.memory().numTensors;
+  assert.throws(() => provider.prepare([sample()], { training: false }), /no such file/);
+  assert.equal(tf.memory().numTensors, before);
+});
+
 test("null samples have none of their conditions; samples without texts keep their audio; the given ones stay", () => {
   const given = sample();
   const [none] = nullConditions([given]);

@@ -169,6 +169,31 @@ test("facebook/encodec_24khz is the default of Hugging Face's class: causal, 75 
   assert.throws(() => model.codebooksFor(2), /bandwidth=2 kbit\/s: this codec has 1\.5, 3, 6, 12, 24/);
 });
 
+test("sizes are whole numbers above 0, bandwidths a list; errors name the config's file", () => {
+  const init = new InitializerStream(0);
+  for (const [changes, message] of [
+    [{ hidden_size: -128 }, "hidden_size must be a whole number above 0, not -128."],
+    [{ num_filters: 2.5 }, "num_filters must be a whole number above 0, not 2.5."],
+    [{ codebook_size: 0 }, "codebook_size must be a whole number above 0, not 0."],
+    [{ num_lstm_layers: -1 }, "num_lstm_layers must be a whole number of at least 0, not -1."],
+    [{ target_bandwidths: [] }, "target_bandwidths must be a list of one or more numbers above 0, not []."],
+    [
+      { target_bandwidths: [0.1] },
+      "target_bandwidths: 0.1 kbit/s are no number of codebooks of codebook_size=2048 at 50 frames a second.",
+    ],
+    [{ chunk_length_s: 1, overlap: 1 }, "overlap=1: a number from 0 to below 1 is needed."],
+  ] as [object, string][]) {
+    const build = () => buildHfEncodec({ ...hf32khz, ...changes }, init, "a/config.json");
+    assert.throws(build, { name: "UserError", message: `a/config.json: ${message}` });
+  }
+  const config = configOf("causal");
+  const negative = { ...config, rvq: { ...config.rvq, n_q: -1 } };
+  assert.throws(() => buildEncodec(negative, init, "a.th"), {
+    name: "UserError",
+    message: "a.th: rvq.n_q must be a whole number above 0, not -1.",
+  });
+});
+
 test("settings that are not built are refused by name", () => {
   const refuse = (build: () => unknown, message: RegExp) =>
     assert.throws(build, (error) => error instanceof UserError && message.test(error.message));
@@ -192,7 +217,7 @@ test("settings that are not built are refused by name", () => {
   refuse(() => changed({ ratios: "8" }), /seanet\.ratios/);
   refuse(() => changed({ norm_params: { momentum: 1 } }), /norm_params\.momentum/);
   refuse(() => changed({}, { quantizer: "no_quant" }), /quantizer=no_quant/);
-  refuse(() => changed({}, { sample_rate: "16k" }), /encodec\.sample_rate must be a number/);
+  refuse(() => changed({}, { sample_rate: "16k" }), /encodec\.sample_rate must be a whole number above 0/);
   refuse(
     () =>
       buildEncodec({ ...configOf("norm_none"), seanet: { activation: "Snake" } }, new InitializerStream(0)),
