@@ -173,6 +173,15 @@ test("an export goes over an export or into an empty folder, not among other fil
   assert.equal(readFileSync(join(out, "README.md"), "utf8"), "my own");
 });
 
+test("hf: an export may go into the folder that the model came from", async () => {
+  const folder = await exported(tiny, "hf", "again");
+  writeFileSync(join(folder, "special_tokens_map.json"), "{}");
+  const before = await weightsOf(folder);
+  await exported(folder, "hf", "again");
+  assert.deepEqual(await weightsOf(folder), before);
+  assert.equal(readFileSync(join(folder, "special_tokens_map.json"), "utf8"), "{}");
+});
+
 test("a missing or unknown format is an error that lists the formats", async () => {
   await assert.rejects(main([tiny]), /--format hf\|audiocraft\|safetensors/);
   await assert.rejects(main([tiny, "--format", "onnx"]), /--format onnx: use hf, audiocraft, safetensors/);

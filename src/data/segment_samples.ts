@@ -8,8 +8,6 @@ import type { AudioMeta } from "./manifest.ts";
 
 /** Manifests may be this much (relative and in seconds) above a file's true duration: some formats only allow estimates. */
 const DURATION_TOLERANCE = { ratio: 0.02, seconds: 0.2 };
-/** Samples beyond this (96 dB above full scale) are no audio, but damage or another encoding than the header says. */
-const MAX_LEVEL = 2 ** 16;
 
 /** Seconds spent so far. */
 export interface ReadTimes {
@@ -47,13 +45,16 @@ export async function readSamples(
     checkLength(meta, seekTime, segmentDuration, clip.samples[0].length / clip.sampleRate);
     const decoded = performance.now();
     times.decode += (decoded - began) / 1000;
-    const samples = convert(meta.path, () => {
-      const mixed = convertChannels(clip.samples, channels, scratch);
-      checkLevel(meta.path, mixed);
-      return resample(mixed, clip.sampleRate, sampleRate, scratch);
-    });
+    // Replicating one channel may wait: then it is resampled once.
+    const isMono = clip.samples.length === 1;
+    const mixed = isMono ? clip.samples : convertChannels(clip.samples, channels, scratch);
+    const resampled = resample(mixed, clip.sampleRate, sampleRate, scratch);
+    const samples = isMono ? convertChannels(resampled, channels) : resampled;
     times.resample += (performance.now() - decoded) / 1000;
     return samples;
+  } catch (error) {
+    // Channels or rates that cannot be converted, or more samples than there is memory for, are the file's fault.
+    throw error instanceof RangeError ? new AudioReadError(meta.path, error.message) : error;
   } finally {
     file.close();
   }
@@ -97,30 +98,4 @@ function checkLength(
       ? "the segment holds no audio"
       : `it ends ${(wanted - present).toFixed(2)} s before the ${meta.duration} s that the manifest says`,
   );
-}
-
-/** Throws AudioReadError if a sample is NaN, infinite or absurdly large: it would spoil every weight of a model. */
-function checkLevel(path: string, samples: Float32Array[]): void {
-  for (const channel of samples) {
-    let highest = 0;
-    let check = 0;
-    for (let i = 0; i < channel.length; i++) {
-      const size = Math.abs(channel[i]);
-      check += 0 * size;
-      if (size > highest) highest = size;
-    }
-    if (check !== 0) throw new AudioReadError(path, "some of its samples are not numbers (NaN or infinite)");
-    if (highest > MAX_LEVEL)
-      throw new AudioReadError(path, `its samples reach ${highest.toPrecision(2)} where full scale is 1`);
-  }
-}
-
-/** Channels or rates that cannot be converted are the file's fault. */
-function convert<T>(path: string, conversion: () => T): T {
-  try {
-    return conversion();
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    throw new AudioReadError(path, (error as Error).message);
-  }
 }

@@ -4,6 +4,7 @@ import { existsSync, lstatSync, readdirSync, readFileSync, statfsSync, statSync 
 import { availableParallelism, cpus, freemem, homedir, release, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { findFfmpeg } from "../data/audio/ffmpeg.ts";
 import { type NativeInstallation, nativeInstallation } from "../runtime/native.ts";
 
 const checkout = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -65,10 +66,19 @@ function describeGpus({ variant }: NativeInstallation): string | string[] {
   return gpus;
 }
 
+/** WAV, AIFF, FLAC, MP3, Ogg Vorbis and Opus are read without it. */
 function describeFfmpeg(): string {
-  const { status, stdout } = spawnSync("ffmpeg", ["-version"], { encoding: "utf8" });
-  if (status !== 0) return "not found: wav, flac, mp3, ogg are decoded in process; m4a needs ffmpeg";
-  return stdout.split("\n")[0] ?? "found";
+  const missing = "AAC (m4a), ALAC, CAF and WMA files cannot be read; all other audio can";
+  let path: string | undefined;
+  try {
+    path = findFfmpeg();
+  } catch (error) {
+    return `${(error as Error).message}; ${missing}`;
+  }
+  if (path === undefined) return `missing: ${missing}. Install ffmpeg, or set FFMPEG_PATH to it`;
+  const { status, stdout } = spawnSync(path, ["-version"], { encoding: "utf8" });
+  if (status !== 0) return `${path} does not run: ${missing}`;
+  return `${stdout.split("\n")[0] || "found"} (${path})`;
 }
 
 function npmVersion(): string {

@@ -58,7 +58,15 @@ for (const [argument, message] of [
 }
 
 test("the help lists every option", () => {
-  for (const option of ["model", "prompt_audio", "melody", "stream", "cfg_coef_beta", "spectrogram", "jit"])
+  for (const option of [
+    "model",
+    "prompt_audio",
+    "melody",
+    "cfg_coef_beta",
+    "style_encodec_n_q",
+    "spectrogram",
+    "jit",
+  ])
     assert.match(help(), new RegExp(`^  ${option} `, "m"));
 });
 

@@ -3,7 +3,8 @@ import { floats, type Scratch } from "./scratch.ts";
 
 /**
  * Planar samples -> `channels` planar channels: to mono is the mean, mono is replicated, more to fewer keeps the first ones.
- * Throws RangeError when there are fewer channels than asked and more than one. The arrays may be shared with the input, or be in the memory of `scratch`.
+ * Throws RangeError when there are fewer channels than asked and more than one. The arrays may be
+ * shared with the input, or be in the memory of `scratch`.
  */
 export function convertChannels(
   samples: Float32Array[],

@@ -4,6 +4,7 @@ import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 import { UserError } from "../../errors.ts";
 import { type AudioFile, type AudioInfo, AudioReadError, describeAudio } from "./audio.ts";
+import { requireSaneLevel } from "./level.ts";
 
 /** Seconds decoded before a segment: after a seek, MP3 (bit reservoir) and Opus (prediction) are wrong for a while. */
 const PREROLL = 1;
@@ -48,11 +49,12 @@ export class FfmpegFile implements AudioFile {
       );
     }
     const interleaved = new Float32Array(bytes.buffer, 4 * preroll * channels, frames * channels);
-    return Array.from({ length: channels }, (_, c) => {
+    const samples = Array.from({ length: channels }, (_, c) => {
       const out = new Float32Array(frames);
       for (let i = 0, j = c; i < frames; i++, j += channels) out[i] = interleaved[j];
       return out;
     });
+    return requireSaneLevel(this.path, samples);
   }
 
   close(): void {}

@@ -196,5 +196,8 @@ function decode(path: string, packets: Uint8Array[]) {
   queue = result.catch(() => {
     decoder = undefined;
   });
-  return result;
+  return result.catch((error: Error) => {
+    // Damage may also make the WebAssembly code trap.
+    throw error instanceof AudioReadError ? error : new AudioReadError(path, `libFLAC: ${error.message}`);
+  });
 }

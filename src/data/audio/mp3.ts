@@ -2,6 +2,7 @@
 import type { MPEGDecoder } from "mpg123-decoder";
 import { type AudioFile, type AudioInfo, AudioReadError, describeAudio } from "./audio.ts";
 import type { FileBytes } from "./file_bytes.ts";
+import { requireSaneLevel } from "./level.ts";
 import { indexMp3, type Mp3Index } from "./mp3_index.ts";
 import { quietly } from "./quiet.ts";
 
@@ -45,9 +46,11 @@ export class Mp3File implements AudioFile {
     const begin = from - first * index.frameSamples;
     if (decoded.samplesDecoded < begin + frames)
       throw new AudioReadError(this.file.path, "some of its frames cannot be decoded");
-    return decoded.channelData
-      .slice(0, index.channels)
-      .map((channel) => channel.subarray(begin, begin + frames));
+    const channels = decoded.channelData.slice(0, index.channels);
+    return requireSaneLevel(
+      this.file.path,
+      channels.map((channel) => channel.subarray(begin, begin + frames)),
+    );
   }
 
   private firstFrameToDecode(frame: number): number {
@@ -105,5 +108,8 @@ function decode(path: string, packets: Uint8Array[]) {
   queue = result.catch(() => {
     decoder = undefined;
   });
-  return result;
+  return result.catch((error: Error) => {
+    // Damage may also make the WebAssembly code trap.
+    throw error instanceof AudioReadError ? error : new AudioReadError(path, `mpg123: ${error.message}`);
+  });
 }

@@ -1,6 +1,7 @@
 /** Ogg Vorbis and Ogg Opus: mediabunny finds the packets (bisection by granule position), wasm decoders decode them. */
 import type { EncodedPacket, EncodedPacketSink, InputAudioTrack } from "mediabunny";
 import { type AudioFile, type AudioInfo, AudioReadError, describeAudio } from "./audio.ts";
+import { requireSaneLevel } from "./level.ts";
 import { quietly } from "./quiet.ts";
 
 /** Seconds decoded before an Opus segment for its predictors to converge (RFC 7845 asks for at least 80 ms). */
@@ -44,7 +45,10 @@ export class OggFile implements AudioFile {
       );
       const begin = start - firstSample;
       if (decoded.samplesDecoded < begin + frames) throw new Error("packets are missing");
-      return decoded.channelData.map((channel) => channel.subarray(begin, begin + frames));
+      return requireSaneLevel(
+        this.path,
+        decoded.channelData.map((channel) => channel.subarray(begin, begin + frames)),
+      );
     } catch (error) {
       throw asReadError(this.path, error);
     }

@@ -1,6 +1,7 @@
 /** Interleaved samples of uncompressed files (WAV, AIFF) as planar floats. */
 import { AudioReadError } from "./audio.ts";
 import type { FileBytes } from "./file_bytes.ts";
+import { requireSaneLevel } from "./level.ts";
 import { floats, type Scratch } from "./scratch.ts";
 
 /** Kind and bits of a sample, little or big endian. */
@@ -34,8 +35,8 @@ export function sampleBytes(encoding: Encoding): number {
 const block = new Uint8Array(1 << 16);
 
 /**
- * `frames` frames from byte `offset` of a file on. Throws AudioReadError when they are not all there, and for samples that are
- * NaN or infinite.
+ * `frames` frames from byte `offset` of a file on. Throws AudioReadError when they are not all there, and for floats that
+ * are no audio.
  */
 export function readPcm(
   file: FileBytes,
@@ -55,17 +56,7 @@ export function readPcm(
       throw new AudioReadError(file.path, "it became shorter while it was read");
     for (let c = 0; c < channels; c++) convert(bytes, c, channels, samples[c], done);
   }
-  if (encoding.startsWith("f")) refuseNonFinite(file.path, samples);
-  return samples;
-}
-
-/** Throws AudioReadError if a sample is NaN or infinite: it would reach every weight of a model. */
-export function refuseNonFinite(path: string, samples: Float32Array[]): void {
-  for (const channel of samples) {
-    let sum = 0;
-    for (let i = 0; i < channel.length; i++) sum += 0 * channel[i];
-    if (sum !== 0) throw new AudioReadError(path, "some of its samples are not numbers (NaN or infinite)");
-  }
+  return encoding.startsWith("f") ? requireSaneLevel(file.path, samples) : samples;
 }
 
 // Positions count samples. Each loop sees one type of array only, which makes it fast.

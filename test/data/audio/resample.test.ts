@@ -3,6 +3,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { resample } from "../../../src/data/audio/resample.ts";
 
+/** Weights are rounded to float32 on the way, as julius does; a tap in the wrong place would show at 1e-2. */
+const PRECISION = 1e-4;
+
 /** julius' resample_frac in double precision, one output sample at a time. */
 function plain(input: Float32Array, oldRate: number, newRate: number, at: number): number {
   const divisor = gcd(oldRate, newRate);
@@ -37,7 +40,7 @@ const CASES: [number, number, number][] = [
   [22050, 32000, 440],
   [96000, 32000, 200_000],
   [1009, 1000, 5000],
-  [32000, 1, 64_000],
+  [32000, 100, 64_000],
 ];
 for (const [from, to, length] of CASES)
   test(`${length} samples from ${from} to ${to} Hz equal the plain formula, at the edges and in between`, () => {
@@ -50,7 +53,7 @@ for (const [from, to, length] of CASES)
         if (at >= 0 && at < output.length) places.add(at);
     assert.ok(places.size > 0);
     for (const at of places)
-      assert.ok(Math.abs(output[at] - plain(input, from, to, at)) < 5e-6, `sample ${at}`);
+      assert.ok(Math.abs(output[at] - plain(input, from, to, at)) < PRECISION, `sample ${at}`);
   });
 
 test("kernels of other rates in between, and longer signals, change nothing", () => {
