@@ -22,7 +22,7 @@ export interface DataConfig {
   datasource: Tree;
   dataset: Tree;
   execute_only?: string | null;
-  optim?: { updates_per_epoch?: number | null } & Tree;
+  optim?: { updates_per_epoch?: number | null; accumulate?: number } & Tree;
 }
 
 export interface BuildOptions {
@@ -104,8 +104,8 @@ function buildLoader<Info extends SegmentInfo>(
   const numWorkers = cached ? 0 : workers(integer("dataset.num_workers", num_workers ?? 0, 0));
   const worldSize = options.worldSize ?? 1;
   let numSamples = num_samples == null ? null : integer(`dataset.${split}.num_samples`, num_samples, 1);
-  const updates = cfg.optim?.updates_per_epoch;
-  if (keys.permutation_on_files && updates) numSamples = worldSize * batchSize * updates;
+  const { updates_per_epoch: updates, accumulate = 1 } = cfg.optim ?? {};
+  if (keys.permutation_on_files && updates) numSamples = worldSize * batchSize * accumulate * updates;
   const datasetOptions = {
     ...readKeys(datasetKeys, options.type, split),
     numSamples,

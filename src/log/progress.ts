@@ -9,6 +9,8 @@ export interface ProgressOptions {
   epoch: number;
   /** Number of iterations of the stage. */
   total: number;
+  /** How many of them were done before: a stage that is gone on with. */
+  start?: number;
   /** Number of progress lines in the log (`logging.log_updates`); 0 for none. */
   updates?: number;
   formatter?: Formatter;
@@ -48,6 +50,7 @@ export class StageProgress {
     this.title = `${capitalize(stage)} | Epoch ${epoch}`;
     this.options = {
       updates: 5,
+      start: 0,
       formatter: new Formatter(),
       headline: "ce",
       audioSecondsPerIteration: 0,
@@ -72,7 +75,7 @@ export class StageProgress {
     try {
       for await (const batch of batches) {
         this.index += 1;
-        this.willLog = this.index >= 1 && this.index % logEvery === 0;
+        this.willLog = this.index >= 1 && (this.options.start + this.index) % logEvery === 0;
         yield batch;
         this.measureIteration();
         if (this.willLog) this.logger.info(this.progressLine());
@@ -97,13 +100,13 @@ export class StageProgress {
   private progressLine(): string {
     const speed = (1 + this.index) / ((this.options.clock() - this.begin) / 1000);
     const metrics = Object.entries(this.metrics).map(([name, value]) => `${name} ${value}`);
-    const position = `${this.index}/${this.options.total}`;
+    const position = `${this.options.start + this.index}/${this.options.total}`;
     return [this.title, position, speedText(speed), ...metrics].join(" | ");
   }
 
   private liveText(): string {
-    const { total, headline, audioSecondsPerIteration, memory } = this.options;
-    const done = this.index + 1;
+    const { total, start, headline, audioSecondsPerIteration, memory } = this.options;
+    const done = start + this.index + 1;
     const name = headline in this.metrics ? headline : Object.keys(this.metrics)[0];
     const parts = [`${this.title} ${bar(done / total)} ${done}/${total}`];
     if (name !== undefined) parts.push(`${name} ${this.metrics[name]}`);

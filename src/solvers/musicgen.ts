@@ -1,10 +1,10 @@
 /** Trains MusicGen: a language model on the tokens of a frozen codec, conditioned on texts (arXiv 2306.05284). */
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import type { TensorSource } from "../checkpoint/safetensors.ts";
 import type { MusicGenConfig } from "../config/schema.ts";
 import { type DataMoment, dataMoment, reportOnData } from "../data/advice.ts";
 import { type Batch, itemWav } from "../data/batch.ts";
+import { first, grouped, repeated } from "../data/batch_sequence.ts";
 import type { BatchSource } from "../data/batch_source.ts";
 import { buildLoaders, type DataConfig, type Split } from "../data/build_loaders.ts";
 import type { TextStatesCache } from "../data/cache/text_states.ts";
@@ -34,12 +34,11 @@ import {
   buildOptimizer,
   buildSchedule,
   ExponentialMovingAverage,
-  type Groups,
   LossScaler,
   type Optimizer,
   type Schedule,
 } from "../optim/index.ts";
-import { type AutocastType, isGpu, scoped, type Tensor, tf, type Variable } from "../runtime/index.ts";
+import { type AutocastType, isGpu, scoped, type Tensor, tf } from "../runtime/index.ts";
 import { BestState } from "./best_state.ts";
 import type { CheckpointContent } from "./checkpoint.ts";
 import { type Cost, costText, estimateCost, memoryAdvice, type Workload } from "./cost.ts";
@@ -48,6 +47,7 @@ import { TrainingFailures } from "./failures.ts";
 import { generateSamples } from "./generate_stage.ts";
 import { LMStep } from "./lm_step.ts";
 import { checkOptions } from "./musicgen_options.ts";
+import { optimizerGroups } from "./optimizer_groups.ts";
 import { UpdateProfiler } from "./profiler.ts";
 import type { Run } from "./run.ts";
 import { Solver } from "./solver.ts";
@@ -61,6 +61,7 @@ import {
   openUpdateWriter,
 } from "./token_cache.ts";
 import { openMusicGen } from "./trained.ts";
+import { TrainingState } from "./training_state.ts";
 
 type Loader = BatchSource<MusicInfo>;
 
@@ -88,6 +89,7 @@ export class MusicGenSolver extends Solver {
   private readonly musicgen: MusicGen;
   private readonly step: LMStep;
   private readonly best: BestState;
+  private readonly state: TrainingState;
   /** With `cache.write`: takes what is trained on. */
   private readonly updateWriter: UpdateWriter | null;
   private readonly textCaches: TextStatesCache[];
@@ -186,6 +188,17 @@ export class MusicGenSolver extends Solver {
     });
     this.failures = new TrainingFailures(run, { skips: skipNonfinite || this.scaler !== null });
     this.best = new BestState(this.parameters, precision);
+    const { parameters, scaler, best, cfgDropout, attributeDropout } = this;
+    const { conditionProvider } = lm;
+    this.state = new TrainingState({
+      parameters,
+      optimizer,
+      ema,
+      scaler,
+      best,
+      dropouts: { cfg_dropout: cfgDropout, attribute_dropout: attributeDropout },
+      conditionProvider,
+    });
     this.log.info(
       `model: ${(this.lm.parameterCount() / 1e6).toFixed(2)} M parameters, ${trainable.length} tensors; ` +
         `codec: ${this.codec.numCodebooks} codebooks of ${this.codec.cardinality} at ${this.codec.frameRate} Hz`,
@@ -227,7 +240,10 @@ export class MusicGenSolver extends Solver {
   ): Promise<void> {
     const loader = this.loaders.train!;
     const total = this.updatesPerEpoch - start;
-    const progress = this.progress("train", epoch, total, loader, this.accumulate);
+    const progress = this.progress("train", epoch, this.updatesPerEpoch, loader, {
+      start,
+      batches: this.accumulate,
+    });
     const batches = this.cfg.benchmark_no_load
       ? repeated(loader.batches(epoch))
       : loader.batches(epoch, start * this.accumulate);
@@ -494,47 +510,11 @@ export class MusicGenSolver extends Solver {
   }
 
   protected saveState(): CheckpointContent {
-    const tensors: TensorSource[] = [
-      ...this.parameters.map(([name, parameter]) => source(`model.${name}`, parameter)),
-      ...this.optimizer.state().map(([name, variable]) => source(`optimizer.${name}`, variable)),
-      ...(this.ema?.averages ?? []).map(([name, variable]) => source(`ema.model.${name}`, variable)),
-      ...this.best.tensors(),
-    ];
-    const host = {
-      updates: this.updates,
-      optimizer: this.optimizer.counters,
-      ema: this.ema && { count: this.ema.count },
-      scaler: this.scaler?.state ?? null,
-      random: {
-        cfg_dropout: this.cfgDropout.state(),
-        attribute_dropout: this.attributeDropout.state(),
-        conditioners: this.lm.conditionProvider.randomStates(),
-      },
-    };
-    return { tensors, host };
+    return this.state.save(this.updates);
   }
 
-  protected loadState({ host, reader }: CheckpointContent): void {
-    const file = reader!;
-    const load = (name: string, variable: Variable) => variable.load(file.readFloat32(name));
-    for (const [name, parameter] of this.parameters) load(`model.${name}`, parameter);
-    for (const [name, variable] of this.optimizer.state()) load(`optimizer.${name}`, variable);
-    for (const [name, variable] of this.ema?.averages ?? []) load(`ema.model.${name}`, variable);
-    const state = host as {
-      updates: number;
-      optimizer: { updates: number };
-      ema: { count: number } | null;
-      scaler?: { scale: number; sinceOverflow: number } | null;
-      random: { cfg_dropout: number[]; attribute_dropout: number[]; conditioners: Record<string, number[]> };
-    };
-    this.updates = state.updates;
-    Object.assign(this.optimizer.counters, state.optimizer);
-    if (this.ema && state.ema) this.ema.count = state.ema.count;
-    if (this.scaler && state.scaler) this.scaler.state = state.scaler;
-    this.cfgDropout.restore(state.random.cfg_dropout);
-    this.attributeDropout.restore(state.random.attribute_dropout);
-    this.lm.conditionProvider.restoreRandomStates(state.random.conditioners);
-    this.best.load(file);
+  protected loadState(content: Required<CheckpointContent>): void {
+    this.updates = this.state.load(content);
   }
 
   /** `continue_from`: the best weights of another run, or of a published model; schedule, optimizer and history start anew. */
@@ -596,12 +576,20 @@ export class MusicGenSolver extends Solver {
     return batches;
   }
 
-  private progress(stage: string, epoch: number, total: number, loader: Loader, batches = 1): StageProgress {
+  /** `batches`: of an iteration, of which `start` were done before. */
+  private progress(
+    stage: string,
+    epoch: number,
+    total: number,
+    loader: Loader,
+    { start = 0, batches = 1 } = {},
+  ): StageProgress {
     const segment = this.cfg.dataset.segment_duration ?? 0;
     return new StageProgress(this.log, {
       stage,
       epoch,
       total,
+      start,
       updates: this.cfg.logging.log_updates,
       formatter: this.formatter,
       audioSecondsPerIteration: batches * loader.options.batchSize * segment,
@@ -617,33 +605,6 @@ export class MusicGenSolver extends Solver {
   }
 }
 
-/**
- * The optimizer's groups: parameters that share a rate and a weight decay (`transformer_lm.emb_lr`, `lr`, `weight_decay`), the
- * model's others first; and the rate of each.
- */
-function optimizerGroups(
-  lm: MusicGenLM,
-  trainable: [string, Parameter][],
-  lr: number,
-  weightDecay: number,
-): { groups: Groups; rates: number[] } {
-  const settings: { lr: number; weightDecay: number }[] = [];
-  const groupOf = new Map<string, number>();
-  for (const group of lm.parameterGroups()) {
-    const own = { lr: group.lr ?? lr, weightDecay: group.weightDecay ?? weightDecay };
-    const same = (other: typeof own) => other.lr === own.lr && other.weightDecay === own.weightDecay;
-    if (!settings.some(same)) settings.push(own);
-    for (const [name] of group.parameters) groupOf.set(name, settings.findIndex(same));
-  }
-  return {
-    groups: {
-      of: trainable.map(([name]) => groupOf.get(name)!),
-      weightDecays: settings.map((setting) => setting.weightDecay),
-    },
-    rates: settings.map((setting) => setting.lr),
-  };
-}
-
 function attributesOf(batch: Batch<MusicInfo>): ConditioningAttributes[] {
   return batch.infos.map((info, index) => musicConditions(info, itemWav(batch, index)));
 }
@@ -651,44 +612,4 @@ function attributesOf(batch: Batch<MusicInfo>): ConditioningAttributes[] {
 /** What of the metrics of an update that was left out can be averaged. */
 function finiteOnly(metrics: Metrics): Metrics {
   return Object.fromEntries(Object.entries(metrics).filter(([, value]) => Number.isFinite(value)));
-}
-
-/** The first batch, again and again: to time training without loading (`benchmark_no_load`). */
-async function* repeated<T>(batches: AsyncGenerator<T, void, void>): AsyncGenerator<T, void, void> {
-  const { value } = await batches.next();
-  await batches.return();
-  while (value !== undefined) yield value as T;
-}
-
-/** Batches in groups of `size`; what is left over at the end is dropped. */
-async function* grouped<T>(
-  batches: AsyncGenerator<T, void, void>,
-  size: number,
-): AsyncGenerator<T[], void, void> {
-  let group: T[] = [];
-  for await (const batch of batches) {
-    group.push(batch);
-    if (group.length < size) continue;
-    yield group;
-    group = [];
-  }
-}
-
-/** The first `count` batches; ends the source when it has them. */
-async function* first<T>(
-  count: number,
-  batches: AsyncGenerator<T, void, void>,
-): AsyncGenerator<T, void, void> {
-  if (count <= 0) return;
-  let done = 0;
-  for await (const batch of batches) {
-    yield batch;
-    if (++done >= count) return;
-  }
-}
-
-/** The variable's value of now: updates that follow do not change it. */
-function source(name: string, variable: Variable): TensorSource {
-  const { take, release } = variable.snapshot();
-  return { name, dtype: "F32", shape: variable.shape, data: take, release };
 }

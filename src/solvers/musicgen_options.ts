@@ -37,5 +37,5 @@ function refuseUnbuilt(cfg: MusicGenConfig): void {
     ],
   ];
   const found = unbuilt.find(([used]) => used);
-  if (found) throw new UserError(`${found[1]} is not built yet`);
+  if (found) throw new UserError(`${found[1]} is not built`);
 }

@@ -66,7 +66,7 @@ export abstract class Solver {
   protected abstract keepBest(): void;
   /** Everything of the subclass that a checkpoint holds. */
   protected abstract saveState(): CheckpointContent;
-  protected abstract loadState(content: CheckpointContent): void;
+  protected abstract loadState(content: Required<CheckpointContent>): void;
   /** Weights only, from another run, to start from. */
   protected abstract loadWeights(source: string): Promise<void>;
   /** Text about the model for `show=true`. */
@@ -114,17 +114,21 @@ export abstract class Solver {
 
   /** Runs one stage alone, with the best weights (`execute_only`). */
   async runStage(stage: Stage): Promise<void> {
+    const stages = { valid: this.validEpoch, evaluate: this.evaluateEpoch, generate: this.generateEpoch };
+    if (!(stage in stages)) throw new UserError(`execute_only=${stage}: use valid, evaluate or generate`);
     await this.supervised(async () => {
       if (!(await this.restore()))
         throw new UserError(
           `execute_only=${stage} needs a trained run: ${this.run.folder} has no checkpoint`,
         );
-      const stages = { valid: this.validEpoch, evaluate: this.evaluateEpoch, generate: this.generateEpoch };
-      if (!(stage in stages)) throw new UserError(`execute_only=${stage}: use valid, evaluate or generate`);
       await this.openTrackers();
       const epoch = this.history.length;
       const run = stages[stage as keyof typeof stages];
       const metrics = await this.withBest(() => run.call(this, epoch, () => this.check()));
+      if (Object.keys(metrics).length === 0) {
+        this.log.warn(`execute_only=${stage}: the config asks for nothing (${stage}.*, see npm run config)`);
+        return;
+      }
       this.trackers?.metrics(stage, metrics, epoch);
       logSummary(this.log, stage, epoch, metrics, this.formatter);
     });

@@ -41,9 +41,15 @@ export class RequestQueue {
     });
   }
 
-  /** Until everything has been sent or given up, at most `seconds`. */
+  /** Until everything has been sent or given up, at most `seconds`; keeps the process alive meanwhile. */
   async drain(seconds = 60): Promise<void> {
-    await Promise.race([this.last, sleep(seconds * 1000, undefined, { ref: false })]);
+    const over = new AbortController();
+    const timeout = sleep(seconds * 1000, "late", { signal: over.signal }).catch(() => "aborted");
+    if ((await Promise.race([this.last, timeout])) === "late")
+      this.log.warn(
+        `${this.service}: not everything was sent within ${seconds} s; the run's own folder has it`,
+      );
+    over.abort();
   }
 
   /** A JSON request; the answer's JSON. @throws Error when all attempts failed, Refused for an answer of 4xx */
