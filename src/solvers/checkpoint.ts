@@ -282,7 +282,11 @@ export function openTrained(path: string): TrainedModel {
 /** The best state; before the first validation, the averaged weights; without averaging, the trained ones. */
 function weightsPrefix(reader: WeightsReader): string {
   const prefixes = ["best_state.model.", "ema.model.", "model."];
-  return prefixes.find((prefix) => reader.names.some((name) => name.startsWith(prefix)))!;
+  const found = prefixes.find((prefix) => reader.names.some((name) => name.startsWith(prefix)));
+  if (found) return found;
+  throw new UserError(
+    `${reader.path} holds no weights of a model (checkpoint.keep_every_states left them out)`,
+  );
 }
 
 /** A second name for the file where the file system allows it, else a copy; atomic either way. */

@@ -97,6 +97,8 @@ export class MusicGenSolver extends Solver {
   private bestIsNow = false;
   private updates = 0;
   private profiler: UpdateProfiler | null = null;
+  /** Whether this process has described its training step (`jit_report`). */
+  private hasReported = false;
   /** Splits of which it was said that not all samples are used. */
   private readonly limited = new Set<Split>();
 
@@ -215,6 +217,12 @@ export class MusicGenSolver extends Solver {
         `training: ${optim.epochs} epochs of ${this.updatesPerEpoch} updates, ${this.loaders.train.options.batchSize} x ` +
           `${cfg.dataset.segment_duration} s each`,
       );
+      const wanted = cfg.optim.updates_per_epoch ?? 0;
+      if (wanted > this.updatesPerEpoch) {
+        this.log.warn(
+          `optim.updates_per_epoch=${wanted}, but the data set gives ${this.updatesPerEpoch} updates an epoch (dataset.train.num_samples, dataset.batch_size)`,
+        );
+      }
       this.cost = estimateCost(this.workload());
       this.log.info(costText(this.cost, this.updatesPerEpoch));
       const advice = this.cost.memory > this.cost.available ? memoryAdvice(this.cost) : null;
@@ -305,7 +313,8 @@ export class MusicGenSolver extends Solver {
       });
       this.profiler?.phase("train step");
       const result = this.step.train(inputs, rates, averages);
-      if (this.cfg.jit_report && this.updates === 0) {
+      if (this.cfg.jit_report && !this.hasReported) {
+        this.hasReported = true;
         this.log.info(this.step.report(join(this.run.folder, "graphs"), inputs[0]));
       }
       return result;

@@ -14,12 +14,14 @@ interface Holder {
 export class FolderLock {
   readonly #file: string;
   readonly #content: string;
+  readonly #sign: NodeJS.Timeout;
   #held = true;
 
   private constructor(file: string, content: string) {
     this.#file = file;
     this.#content = content;
     process.once("exit", () => this.release());
+    this.#sign = setInterval(() => this.#touch(), SIGN_OF_LIFE).unref();
   }
 
   /** Takes the lock of `dir`. Throws UserError that names the holder when a living process has it. */
@@ -39,9 +41,9 @@ export class FolderLock {
         const before = readText(file);
         if (before === undefined) continue;
         const holder = parseHolder(before);
-        if (holder && isAlive(holder)) {
+        if (holder && isAlive(holder, file)) {
           throw new UserError(
-            `${what} is in use by process ${holder.pid} on ${holder.host}; wait for it, or stop it. (Lock: ${file})`,
+            `${what} is in use by process ${holder.pid} on ${holder.host}; wait for it, or stop it. (Lock: ${file}; of another machine's process that is gone, it can be removed, and is taken over ${DEAD_AFTER / 60_000} minutes after its last sign of life.)`,
           );
         }
         discard(file, before);
@@ -54,17 +56,31 @@ export class FolderLock {
 
   /** The living process that holds the lock of `dir`, if there is one. */
   static holder(dir: string): { pid: number; host: string } | undefined {
-    const text = readText(path.join(dir, ".lock"));
+    const file = path.join(dir, ".lock");
+    const text = readText(file);
     const holder = text === undefined ? undefined : parseHolder(text);
-    return holder && isAlive(holder) ? holder : undefined;
+    return holder && isAlive(holder, file) ? holder : undefined;
+  }
+
+  #touch(): void {
+    try {
+      if (readText(this.#file) === this.#content) fs.utimesSync(this.#file, new Date(), new Date());
+    } catch {
+      // a disk that fails for a moment; the next sign will do
+    }
   }
 
   release(): void {
     if (!this.#held) return;
     this.#held = false;
+    clearInterval(this.#sign);
     if (readText(this.#file) === this.#content) fs.rmSync(this.#file, { force: true });
   }
 }
+
+/** Milliseconds between two signs of life of a holder, and after which a lock without any is a dead process's. */
+const SIGN_OF_LIFE = 30_000;
+const DEAD_AFTER = 600_000;
 
 /** Removes a dead process's lock, unless another process has replaced it since `content` was read. */
 function discard(file: string, content: string): void {
@@ -78,9 +94,10 @@ function discard(file: string, content: string): void {
   fs.rmSync(aside, { force: true });
 }
 
-function isAlive(holder: Holder): boolean {
-  // Processes of other machines cannot be seen from here.
-  if (holder.host !== os.hostname()) return true;
+function isAlive(holder: Holder, file: string): boolean {
+  // Processes of other machines cannot be seen from here, but they touch the file. A job that was killed and queued again on
+  // another machine goes on after a while.
+  if (holder.host !== os.hostname()) return Date.now() - (modified(file) ?? 0) < DEAD_AFTER;
   const start = processStart(holder.pid);
   return start !== undefined && (holder.start === "" || start === holder.start);
 }
@@ -91,6 +108,10 @@ function processStart(pid: number): string | undefined {
   // The name, in parentheses, may contain blanks; the state follows it, the start time is the 22nd field.
   const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
   return fields && fields[0] !== "Z" && fields[0] !== "X" ? fields[19] : undefined;
+}
+
+function modified(file: string): number | undefined {
+  return fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs;
 }
 
 function parseHolder(text: string): Holder | undefined {

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { crc32, crc32Portable } from "../../src/crc32.ts";
 import { openTorchArchive, openWeights, stateDictReader, TorchTensor } from "../../src/checkpoint/weights.ts";
+import { crc32, crc32Portable } from "../../src/crc32.ts";
 import { UserError } from "../../src/errors.ts";
 import { archiveOf, dictOf, storage, tensor } from "./crafted_archive.ts";
 

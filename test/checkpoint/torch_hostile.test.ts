@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { deflateRawSync } from "node:zlib";
-import { crc32 } from "../../src/crc32.ts";
 import { isTree, openTorchArchive, TorchTensor, type TorchValue } from "../../src/checkpoint/weights.ts";
+import { crc32 } from "../../src/crc32.ts";
 import { UserError } from "../../src/errors.ts";
 import { archiveOf, dictOf, int, storage, tensor, text, tuple, u32, zipOf } from "./crafted_archive.ts";
 

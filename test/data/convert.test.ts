@@ -97,3 +97,15 @@ test("normalising changes a copy, and keeps true silence silent", () => {
     );
   }
 });
+
+test("a sound shorter than loudness is defined for is brought to the level of its repetition", () => {
+  const tone = (seconds: number) => [
+    Float32Array.from({ length: seconds * 8000 }, (_, i) => 0.1 * Math.sin((2 * Math.PI * i) / 8)),
+  ];
+  const [short, long] = [0.1, 2].map(
+    (seconds) => normalizeAudio(tone(seconds), 8000, { strategy: "loudness" })[0],
+  );
+  assert.ok(Math.abs(short[2] / long[2] - 1) < 0.05, `${short[2]} ${long[2]}`);
+  const silent = [Float32Array.from({ length: 100 }, () => 0.01)]; // 0 Hz: below every gate
+  assert.ok(normalizeAudio(silent, 8000, { strategy: "loudness" })[0].every(Number.isFinite));
+});

@@ -11,8 +11,12 @@ const kills = 20;
 
 const args = [
   ...small,
-  "optim.updates_per_epoch=30",
+  "optim.updates_per_epoch=60",
+  "optim.accumulate=2",
   "checkpoint.every_updates=3",
+  "+attribute_dropout.text.description=0.3",
+  "autocast=true",
+  "dataset.num_workers=1",
   "conditioners.description.lut.n_bins=64",
   "generate.every=1",
   "generate.lm.prompted_samples=true",
@@ -29,7 +33,7 @@ test(`after ${kills} kills at random moments, while a checkpoint is written incl
   let whileWriting = 0;
   for (let attempt = 0; ; attempt++) {
     const waitsForWriting = attempt % 2 === 0;
-    const delay = random.rand() * 1500;
+    const delay = random.rand() * 700;
     let timer: NodeJS.Timeout | null = null;
     const { code, output } = await run("killed", "train", args, {
       onOutput: (soFar, kill) => {
@@ -52,10 +56,8 @@ test(`after ${kills} kills at random moments, while a checkpoint is written incl
     assert.equal(code, null, output); // killed, not failed
     assert.ok(attempt < 3 * kills, "no progress");
   }
-  assert.ok(
-    killed >= kills / 2 && whileWriting >= kills / 4,
-    `${killed} kills, ${whileWriting} while writing`,
-  );
+  assert.equal(killed, kills);
+  assert.ok(whileWriting >= kills / 4, `${whileWriting} kills while a checkpoint was written`);
   const [expected, actual] = ["unkilled", "killed"].map(experiment);
   assertSameTensors(join(expected, "checkpoint.safetensors"), join(actual, "checkpoint.safetensors"));
   assert.deepEqual(history(actual), history(expected));

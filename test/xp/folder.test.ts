@@ -99,6 +99,17 @@ test("a lock of another machine is respected", () => {
   assert.throws(() => openExperiment(dir, signed("abab1111")), { message: /on elsewhere/ });
 });
 
+test("a lock of another machine is taken over when it has had no sign of life for ten minutes", () => {
+  const dir = fresh();
+  const folder = path.join(dir, "xps", "abab2222");
+  fs.mkdirSync(folder, { recursive: true });
+  const lock = path.join(folder, ".lock");
+  fs.writeFileSync(lock, JSON.stringify({ pid: 1, host: "elsewhere", start: "0" }));
+  const past = new Date(Date.now() - 11 * 60_000);
+  fs.utimesSync(lock, past, past);
+  openExperiment(dir, signed("abab2222")).close();
+});
+
 test("experiments are listed and found by the beginning of their signature", () => {
   const dir = fresh();
   for (const sig of ["12340000", "12350000"]) openExperiment(dir, signed(sig)).close();

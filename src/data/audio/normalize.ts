@@ -52,13 +52,27 @@ export function normalizeAudio(
   }
   if (strategy === "loudness") {
     if (rms(samples) < ENERGY_FLOOR) return clamp(samples, 1);
-    const gain = decibels(-loudnessHeadroomDb - integratedLoudness(samples, sampleRate));
+    const loudness = integratedLoudness(atLeast(LOUDNESS_SECONDS * sampleRate, samples), sampleRate);
+    if (Number.isNaN(loudness)) return clamp(samples, 1); // only what cannot be heard, below every gate
+    const gain = decibels(-loudnessHeadroomDb - loudness);
     const scaled = scale(samples, gain);
     return clamp(options.loudnessCompressor ? scaled.map((channel) => channel.map(Math.tanh)) : scaled, 1);
   }
   if (peak(samples) >= 1)
     throw new RangeError("without normalisation, samples must stay below 1 in magnitude");
   return copy(samples);
+}
+
+/** Loudness is defined for so many seconds and more. */
+const LOUDNESS_SECONDS = 0.4;
+
+/** The samples, repeated until they are `length` long: a short sound is as loud as that. */
+function atLeast(length: number, samples: Float32Array[]): Float32Array[] {
+  const own = samples[0].length;
+  if (own === 0 || own >= Math.round(length)) return samples;
+  return samples.map((channel) =>
+    Float32Array.from({ length: Math.ceil(length) }, (_, i) => channel[i % own]),
+  );
 }
 
 const decibels = (db: number) => 10 ** (db / 20);

@@ -75,7 +75,8 @@ export class MlflowTracker implements Tracker {
     this.queue.add(async () => {
       await this.post("runs/update", { run_id: this.runId, status, end_time: Date.now() });
     });
-    await this.queue.drain();
+    // a scheduler that interrupts a run soon kills it
+    await this.queue.drain(state === "interrupted" ? 10 : 60);
   }
 
   /** Finds the experiment and this signature's run in it, or makes them. */

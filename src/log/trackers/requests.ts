@@ -42,7 +42,7 @@ export class RequestQueue {
   }
 
   /** Until everything has been sent or given up, at most `seconds`; keeps the process alive meanwhile. */
-  async drain(seconds = 60): Promise<void> {
+  async drain(seconds: number): Promise<void> {
     const over = new AbortController();
     const timeout = sleep(seconds * 1000, "late", { signal: over.signal }).catch(() => "aborted");
     if ((await Promise.race([this.last, timeout])) === "late")

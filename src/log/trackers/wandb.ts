@@ -88,7 +88,8 @@ export class WandbTracker implements Tracker {
 
   async finish(state: "finished" | "interrupted" | "failed"): Promise<void> {
     this.queue.add(() => this.stream({ complete: true, exitcode: state === "finished" ? 0 : 1 }));
-    await this.queue.drain();
+    // a scheduler that interrupts a run soon kills it
+    await this.queue.drain(state === "interrupted" ? 10 : 60);
   }
 
   private async open({ project, name, group }: WandbConfig): Promise<void> {
