@@ -5,6 +5,7 @@
  * Prints a JSON line per check, {folder, check, error, tolerance, pass}; a failed one may have a `reason`. The exit code is
  * 0 when all pass, 1 when one fails, 2 when a folder cannot be read.
  */
+import { statSync } from "node:fs";
 import { UserError } from "./errors.ts";
 import { printText } from "./log/print.ts";
 import { GoldenFolder } from "./verify/folder.ts";
@@ -32,7 +33,12 @@ async function verify(argv: string[]): Promise<number> {
   const option = argv.find((argument) => argument.startsWith("-"));
   if (option !== undefined) throw new UserError(`verify does not know '${option}'. ${usage}`);
   if (argv.length === 0) throw new UserError(`verify needs the folders to verify. ${usage}`);
-  const folders = argv.map((path) => ({ path, folder: new GoldenFolder(path) }));
+  // `golden/*` names the README beside the folders, too
+  const paths = argv.filter((path) => !statSync(path, { throwIfNoEntry: false })?.isFile());
+  for (const path of argv)
+    if (!paths.includes(path)) process.stderr.write(`${path}: not a folder, left out\n`);
+  if (paths.length === 0) throw new UserError(`${argv.join(", ")}: not a folder. ${usage}`);
+  const folders = paths.map((path) => ({ path, folder: new GoldenFolder(path) }));
   let checks = 0;
   let failures = 0;
   for (const { path, folder } of folders) {
