@@ -1,8 +1,8 @@
 /** Safetensors files: tensors read one by one from where they lie, written one by one as they come. */
-import { UserError } from "../errors.ts";
 import { writeFileAtomically } from "./atomic_file.ts";
 import { ByteFile, mistakenForWeights } from "./byte_file.ts";
-import { arrayOf, bytesOf, type Dtype, elementsOf, encode, type TypedArray, toFloat32 } from "./dtypes.ts";
+import { arrayOf, bytesOf, type Dtype, elementsOf, encode, type TypedArray } from "./dtypes.ts";
+import { NamedTensors } from "./named_tensors.ts";
 import {
   blankChecksum,
   CHECKSUM_KEY,
@@ -118,38 +118,21 @@ function layOut(sources: readonly TensorSource[]): TensorEntry[] {
   });
 }
 
-class SafetensorsFile implements WeightsReader {
-  readonly path: string;
+class SafetensorsFile extends NamedTensors<TensorEntry> implements WeightsReader {
   readonly metadata: Readonly<Record<string, string>>;
-  readonly names: readonly string[];
   private readonly file: ByteFile;
   private readonly dataStart: number;
-  private readonly tensors: Map<string, TensorEntry>;
   private readonly digests: Map<string, string> | null;
 
   constructor(file: ByteFile, verify: boolean) {
     const { path } = file;
     const { header, bytes } = readHeader(file);
+    super(path, new Map(header.tensors.map((tensor) => [tensor.name, tensor])));
     const { [CHECKSUM_KEY]: _, ...metadata } = header.metadata;
-    this.path = path;
     this.metadata = metadata;
     this.file = file;
     this.dataStart = 8 + bytes.length;
-    this.tensors = new Map(header.tensors.map((tensor) => [tensor.name, tensor]));
-    this.names = [...this.tensors.keys()];
     this.digests = verify ? tensorDigests(path, bytes, header) : null;
-  }
-
-  has(name: string): boolean {
-    return this.tensors.has(name);
-  }
-
-  dtype(name: string): Dtype {
-    return this.tensor(name).dtype;
-  }
-
-  shape(name: string): readonly number[] {
-    return this.tensor(name).shape;
   }
 
   read(name: string): TypedArray {
@@ -158,15 +141,6 @@ class SafetensorsFile implements WeightsReader {
     const expected = this.digests?.get(name);
     if (expected !== undefined && digest(bytes) !== expected) throw damaged(this.path, `tensor "${name}"`);
     return arrayOf(dtype, bytes.buffer);
-  }
-
-  readFloat32(name: string): Float32Array {
-    const dtype = this.dtype(name);
-    const values = toFloat32(dtype, this.read(name));
-    if (values === null) {
-      throw new UserError(`${this.path}: tensor "${name}" holds ${dtype}, floating-point numbers expected`);
-    }
-    return values;
   }
 
   verify(onProgress?: (bytesDone: number, bytesTotal: number) => void): boolean {
@@ -181,14 +155,6 @@ class SafetensorsFile implements WeightsReader {
 
   close(): void {
     this.file.close();
-  }
-
-  private tensor(name: string): TensorEntry {
-    const tensor = this.tensors.get(name);
-    if (tensor) return tensor;
-    throw new UserError(
-      `${this.path}: no tensor "${name}" in this file (it has ${this.names.length} tensors)`,
-    );
   }
 }
 

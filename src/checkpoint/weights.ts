@@ -2,7 +2,7 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { UserError } from "../errors.ts";
-import { type Dtype, toFloat32 } from "./dtypes.ts";
+import { NamedTensors } from "./named_tensors.ts";
 import { openSafetensors, type WeightsReader } from "./safetensors.ts";
 import { openShards, readIndex } from "./sharded.ts";
 import { isTorchArchive, openTorchArchive, type TorchArchive } from "./torch/archive.ts";
@@ -110,41 +110,17 @@ export function isTree(value: TorchValue): value is { [key: string]: TorchValue 
   return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === null;
 }
 
-class TorchWeights implements WeightsReader {
-  readonly path: string;
+class TorchWeights extends NamedTensors<TorchTensor> implements WeightsReader {
   readonly metadata = {};
-  readonly names: readonly string[];
   private readonly archive: TorchArchive;
-  private readonly tensors: ReadonlyMap<string, TorchTensor>;
 
   constructor(archive: TorchArchive, tensors: ReadonlyMap<string, TorchTensor>) {
-    this.path = archive.path;
-    this.names = [...tensors.keys()];
+    super(archive.path, tensors);
     this.archive = archive;
-    this.tensors = tensors;
-  }
-
-  has(name: string): boolean {
-    return this.tensors.has(name);
-  }
-
-  dtype(name: string): Dtype {
-    return this.tensor(name).dtype;
-  }
-
-  shape(name: string): readonly number[] {
-    return this.tensor(name).shape;
   }
 
   read(name: string) {
     return this.tensor(name).read();
-  }
-
-  readFloat32(name: string): Float32Array {
-    const { dtype } = this.tensor(name);
-    const values = toFloat32(dtype, this.read(name));
-    if (values !== null) return values;
-    throw new UserError(`${this.path}: tensor "${name}" holds ${dtype}, floating-point numbers expected`);
   }
 
   verify(onProgress?: (bytesDone: number, bytesTotal: number) => void): boolean {
@@ -153,13 +129,5 @@ class TorchWeights implements WeightsReader {
 
   close(): void {
     this.archive.close();
-  }
-
-  private tensor(name: string): TorchTensor {
-    const tensor = this.tensors.get(name);
-    if (tensor) return tensor;
-    throw new UserError(
-      `${this.path}: no tensor "${name}" in this file (it has ${this.names.length} tensors)`,
-    );
   }
 }

@@ -49,11 +49,6 @@ export function sweepValues(override: Override, optionsOf: OptionsOf): string[] 
   }
 }
 
-/** Does any override ask for several values? */
-export function hasSweep(argv: string[]): boolean {
-  return argv.some((text) => parseOverride(text).parsed instanceof Sweep);
-}
-
 function alternatives(override: Override, optionsOf: OptionsOf): string[] {
   if (!(override.parsed instanceof Sweep)) return [override.input];
   const values = sweepValues(override, optionsOf);

@@ -13,6 +13,7 @@ import { dirname, isAbsolute, join, resolve } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { writeError } from "../checkpoint/atomic_file.ts";
 import { UserError } from "../errors.ts";
+import { mapDatasetPath } from "../xp/environment.ts";
 
 /** A manifest's row. `duration` is in seconds. */
 export interface AudioMeta {
@@ -43,7 +44,7 @@ export function readManifest(
   const rows = readRows(file);
   if (rows.length === 0) throw new UserError(`${file}: the data set is empty (the manifest has no rows)`);
   const find = pathLocator(cwd, dirname(file));
-  const locate = (path: string) => find(mappers.reduce((text, [from, to]) => text.replace(from, to), path));
+  const locate = (path: string) => find(mapDatasetPath(path, { datasetMappers: mappers }));
   return rows.map((row) => {
     const [zip, ...inner] = row.infoPath?.split(":") ?? [];
     const infoPath = zip ? [locate(zip), ...inner].join(":") : row.infoPath;

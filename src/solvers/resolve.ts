@@ -37,12 +37,3 @@ export function locateModel(name: string | null, doraDir: string): ModelLocation
   if (pretrained !== null) return { kind: "pretrained", name: pretrained };
   return { kind: "checkpoint", path: resolveCheckpointFile(file, { doraDir }) };
 }
-
-/**
- * The same as one text, for messages and to hand on: the path of a checkpoint file, or the name of a published model.
- * @throws UserError when there is none
- */
-export function resolveCheckpoint(name: string | null, doraDir: string): string {
-  const location = locateModel(name, doraDir);
-  return location.kind === "checkpoint" ? location.path : location.name;
-}

@@ -62,7 +62,10 @@ export function loadEnvironment(env: NodeJS.ProcessEnv = process.env, configDir 
 }
 
 /** A path of data as it is on this cluster: each mapper replaces all that its expression matches. */
-export function mapDatasetPath(dataPath: string, environment: Environment): string {
+export function mapDatasetPath(
+  dataPath: string,
+  environment: { datasetMappers: readonly (readonly [RegExp, string])[] },
+): string {
   return environment.datasetMappers.reduce((text, [pattern, by]) => text.replace(pattern, by), dataPath);
 }
 

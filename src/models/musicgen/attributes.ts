@@ -1,7 +1,7 @@
 /** Conditioning attributes of what is to be generated, and the streams that guidance makes of them. */
 import type { AudioClip } from "../../data/audio/audio.ts";
 import { type AudioForm, convertAudio } from "../../data/audio/convert.ts";
-import type { ConditioningAttributes, WavCondition } from "../../data/conditioning.ts";
+import { type ConditioningAttributes, emptyAttributes, type WavCondition } from "../../data/conditioning.ts";
 import { UserError } from "../../errors.ts";
 import { tf } from "../../runtime/index.ts";
 import { type ConditioningProvider, nullConditions, withoutTexts } from "../conditioners/provider.ts";
@@ -43,7 +43,7 @@ export function describedSamples(
       samples && melody
         ? wavCondition(convertAudio({ samples, sampleRate: melody.sampleRate }, form))
         : silence;
-    const sample: ConditioningAttributes = { text: {}, wav: {}, joint_embed: {} };
+    const sample = emptyAttributes();
     for (const [name, { kind }] of conditioners) {
       const text = name === DESCRIPTION ? description : null;
       if (kind === "text") sample.text[name] = text;

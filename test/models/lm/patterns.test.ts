@@ -5,34 +5,15 @@ import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { UserError } from "../../../src/errors.ts";
 import { buildPatternProvider, Pattern, type PatternIndexes } from "../../../src/models/lm/patterns.ts";
+import type { PatternCase } from "../../../src/verify/patterns.ts";
 
-interface Reverted {
-  values: number[][];
-  indexes: number[][];
-  mask: number[][];
-}
-type Built = Reverted & { revert: Reverted; revert_logits: Reverted };
-interface GoldenCase {
-  provider: string;
-  kwargs: Record<string, unknown>;
-  n_q: number;
-  T: number;
-  layout: number[][][];
-  max_delay: number;
-  num_sequence_steps: number;
-  valid_len: number;
-  starts_with_special_token: boolean;
-  first_step_with_timesteps: (number | null)[];
-  full: Built;
-  valid: Built;
-}
 const golden = JSON.parse(
   gunzipSync(readFileSync(new URL("../../golden/patterns/patterns.json.gz", import.meta.url))).toString(),
 ) as {
   special_token: number;
   revert_special_token: number;
   logits_special_token: number;
-  cases: GoldenCase[];
+  cases: PatternCase[];
 };
 
 /** The original counts over all codebooks, [K * N], with K * N for "no source". */
@@ -42,12 +23,12 @@ function flat(nQ: number, sourceLength: number, { indexes, mask, length }: Patte
   );
 }
 
-function patternOf(golden: GoldenCase): Pattern {
+function patternOf(golden: PatternCase): Pattern {
   const config = { modeling: golden.provider, [golden.provider]: golden.kwargs };
   return buildPatternProvider(config, golden.n_q).getPattern(golden.T);
 }
 
-const name = (c: GoldenCase) => `${c.provider} ${JSON.stringify(c.kwargs)}, K = ${c.n_q}, T = ${c.T}`;
+const name = (c: PatternCase) => `${c.provider} ${JSON.stringify(c.kwargs)}, K = ${c.n_q}, T = ${c.T}`;
 
 test("all golden cases are here", () => assert.equal(golden.cases.length, 153));
 
