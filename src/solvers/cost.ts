@@ -73,8 +73,8 @@ export function estimateCost(workload: Workload): Cost {
 export function costText({ memory, state, activations, seconds, available }: Cost, updates: number): string {
   const epoch = durationText(Math.max(1, updates * seconds));
   return (
-    `estimate: ${gigabytes(memory)} of memory (weights and optimizer ${gigabytes(state)}, activations ${gigabytes(activations)}; ` +
-    `${gigabytes(available)} available), about ${epoch} for the language model's ${updates} updates of an epoch`
+    `estimate: ${amount(memory)} of memory (weights and optimizer ${amount(state)}, activations ${amount(activations)}; ` +
+    `${amount(available)} available); an epoch's ${updates} updates take ${epoch} or more, as the codec and reading come on top`
   );
 }
 
@@ -83,7 +83,7 @@ export function memoryAdvice({ state, activations, checkpointed, batchSize, avai
   const room = available - PROGRAM - state;
   if (room <= 0) {
     return (
-      `weights, gradients, optimizer and average alone take ${gigabytes(state)}, and ${gigabytes(available)} are available; ` +
+      `weights, gradients, optimizer and average alone take ${amount(state)}, and ${amount(available)} are available; ` +
       "a smaller model (model/lm/model_scale=small), optim.ema.use=false or another machine is needed"
     );
   }
@@ -97,7 +97,7 @@ export function memoryAdvice({ state, activations, checkpointed, batchSize, avai
   }
   if (checkpointed < room && checkpointed < activations) {
     advice.push(
-      `transformer_lm.checkpointing=torch would take ${gigabytes(checkpointed)} instead of ${gigabytes(activations)}`,
+      `transformer_lm.checkpointing=torch would take ${amount(checkpointed)} instead of ${amount(activations)}`,
     );
   }
   return advice.join("; ") || "use a smaller dataset.batch_size or dataset.segment_duration";
@@ -124,6 +124,6 @@ function matrixProductRate(rows: number, dim: number, precision: AutocastType | 
   return flops / (best / 1000);
 }
 
-function gigabytes(bytes: number): string {
-  return `${(bytes / 1e9).toFixed(1)} GB`;
+function amount(bytes: number): string {
+  return bytes < 1e8 ? `${Math.ceil(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 }
