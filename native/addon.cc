@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "context.h"
+#include "kernels/parallel.h"
 #include "op_inputs.h"
 #include "profiler.h"
 #include "tensorflow/c/c_api.h"
@@ -351,11 +352,15 @@ void RemoveFunction(const Napi::CallbackInfo& info) {
   status.Check(info.Env());
 }
 
+// setThreads(count): threads that work on one of our own ops; 0 takes one per core. Before the first op runs.
+void SetThreads(const Napi::CallbackInfo& info) { mg::SetThreads(info[0].As<Napi::Number>().Int32Value()); }
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("Graph", Graph::Define(env));
   exports.Set("configure", Napi::Function::New(env, Configure));
   exports.Set("removeFunction", Napi::Function::New(env, RemoveFunction));
   exports.Set("setMmapThreshold", Napi::Function::New(env, SetMmapThreshold));
+  exports.Set("setThreads", Napi::Function::New(env, SetThreads));
   exports.Set("tensorflowVersion", Napi::String::New(env, TF_Version()));
   DefineProfiler(env, exports);
   return exports;

@@ -1,11 +1,11 @@
 // The native code: tfjs-node-gpu's own addon from the sources in its npm package, and ours from native/.
 //
 //   libtensorflow.so        native/context.cc: what tfjs's addon links to; passes on to TensorFlow's library
-//   musicgen_native.node    the other native/*.cc
+//   musicgen_native.node    the other native/*.cc, and native/kernels/*.cc
 //   tfjs_binding.node       node_modules/@tensorflow/tfjs-node-gpu/binding/*.cc
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { basename, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { runCommand } from "./command.mjs";
 import { hashOf, readJson, sizeOf, writeJson } from "./files.mjs";
 import { explain, failureOf, SetupError } from "./messages.mjs";
@@ -19,6 +19,8 @@ const compileFlags = [
   "-DNODE_ADDON_API_CPP_EXCEPTIONS",
   "-fexceptions",
 ];
+// Loops over floats; which instructions a processor has is asked at run time (native/kernels/).
+const kernelFlags = ["-O3", "-fno-math-errno", "-fno-trapping-math"];
 const products = ["libtensorflow.so", "musicgen_native.node", "tfjs_binding.node"];
 
 /** Builds what is missing; resolves to the folder in the cache that holds the three products. */
@@ -33,12 +35,13 @@ export async function buildNative({
   env = process.env,
 }) {
   const binding = join(root, "node_modules", "@tensorflow", "tfjs-node-gpu", "binding");
-  const ours = sourcesIn(join(root, "native"));
+  const folders = [join(root, "native"), join(root, "native", "kernels")];
+  const ours = folders.flatMap(sourcesIn);
   const theirs = sourcesIn(binding);
-  const headers = [...headersIn(join(root, "native")), ...headersIn(binding)];
+  const headers = [...folders, binding].flatMap(headersIn);
   const hash = hashOf({
     files: [...ours, ...theirs, ...headers],
-    texts: [...compileFlags, tensorflowVersion, variant, compiler.version, ...compiler.args],
+    texts: [...compileFlags, ...kernelFlags, tensorflowVersion, variant, compiler.version, ...compiler.args],
   });
   const folder = join(cache, `native-${hash}`);
   if (!force && isBuilt(folder)) return folder;
@@ -97,6 +100,7 @@ async function build({ root, building, tensorflow, ours, theirs, compiler, log, 
   const modules = join(root, "node_modules");
   const includes = [
     join(tensorflow, "include"),
+    join(root, "native", "include"),
     join(modules, "node-api-headers", "include"),
     join(modules, "node-addon-api"),
   ];
@@ -120,8 +124,10 @@ async function build({ root, building, tensorflow, ours, theirs, compiler, log, 
   const sources = [...ours, ...theirs];
   const compile = (source, index) => {
     const quiet = theirs.includes(source) ? ["-w"] : [];
+    const fast = basename(dirname(source)) === "kernels" ? kernelFlags : [];
     const args = [
       ...compileFlags,
+      ...fast,
       ...quiet,
       ...includes.map((folder) => `-I${folder}`),
       "-c",

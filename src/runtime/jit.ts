@@ -82,6 +82,14 @@ export function computeAfter(tensors: Tensor[], after: Tensor): Tensor[] {
   return delayed.map((metadata) => backend.createOutputTensor(metadata));
 }
 
+/**
+ * Whether our own ops can take part in what is computed or traced now: they have no implementation for GPUs and none for XLA.
+ * Functions that use them have an equal composition of TensorFlow's ops for there.
+ */
+export function hasKernels(): boolean {
+  return !isGpu && runtimeOptions().kernels && !current?.forXla;
+}
+
 /** Wraps `fn`. Inside another traced function it is inlined; with jit=none it runs op by op. */
 export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitOptions = {}): Jitted<A, R> {
   const name = options.name ?? (fn.name || "anonymous");
@@ -93,7 +101,7 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
     if (mode === "none") return withBinding(eagerBinding, () => tf.tidy(() => fn(...args) as never)) as R;
     const tensors: Tensor[] = [];
     const signature = flatten(args, tensors);
-    const key = `${mode} ${autocastType()} ${signature}`;
+    const key = `${mode} ${autocastType()} ${runtimeOptions().kernels} ${signature}`;
     let trace = traces.get(key);
     if (!trace) {
       trace = record(name, fn, args, mode, signature);

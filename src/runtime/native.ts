@@ -39,6 +39,8 @@ export interface Binding {
   deleteTensor(id: number): void;
   tensorDataSync(id: number): TypedArray;
   executeOp(name: string, attrs: OpAttr[], inputs: number[], outputs: number): TensorMetadata[];
+  /** Of a recorder: the shapes of the next op's outputs, which TensorFlow cannot infer. */
+  declareShapes?(shapes: number[][]): void;
   getNumOfTensors(): number;
   isUsingGpuDevice(): boolean;
 }
@@ -64,6 +66,8 @@ export interface NativeAddon {
   Graph: new () => NativeGraph;
   configure(configProto: Uint8Array): void;
   removeFunction(name: string): void;
+  /** Threads that work on one of our own ops (native/kernels); 0 takes one per core. Before the first op runs. */
+  setThreads(count: number): void;
   /** Allocations from this size on get memory of their own. */
   setMmapThreshold(bytes: number): void;
   /** Records everything that TensorFlow does from now on; takes a serialized tensorflow.ProfileOptions. */

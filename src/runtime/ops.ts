@@ -32,6 +32,15 @@ export function runOp(name: string, inputs: OpInput[], attrs: OpAttrs = {}, outp
     .map((metadata) => backend.createOutputTensor(metadata));
 }
 
+/**
+ * Runs one of our own ops (native/kernels), whose outputs have the `shapes` given here. They compute on CPUs, op by op and in
+ * graphs; ask `hasKernels()` before. Not differentiable by itself, like `runOp`.
+ */
+export function runKernel(name: string, inputs: OpInput[], attrs: OpAttrs, shapes: number[][]): Tensor[] {
+  backend.binding.declareShapes?.(shapes);
+  return runOp(name, inputs, attrs, shapes.length);
+}
+
 /** Attributes as the binding takes them. */
 export function attrList(attrs: OpAttrs): OpAttr[] {
   return Object.entries(attrs).map(([name, value]) =>

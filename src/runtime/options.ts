@@ -15,14 +15,22 @@ export interface RuntimeOptions {
   intraOpThreads: number;
   /** Ops that may run at the same time; 0 lets TensorFlow choose. */
   interOpThreads: number;
+  /** Whether our own CPU ops (native/kernels) take the place of compositions of TensorFlow's. */
+  kernels: boolean;
 }
 
-const options: RuntimeOptions = { jit: "auto", device: "cuda", intraOpThreads: 0, interOpThreads: 0 };
+const options: RuntimeOptions = {
+  jit: "auto",
+  device: "cuda",
+  intraOpThreads: 0,
+  interOpThreads: 0,
+  kernels: true,
+};
 let locked = false;
 
-/** Sets options for the context to come. Throws once TensorFlow is loaded, except for `jit`, which may change any time. */
+/** Sets options for the context to come. Throws once TensorFlow is loaded, except for `jit` and `kernels`, which may change any time. */
 export function configureRuntime(changes: Partial<RuntimeOptions>): void {
-  const contextKeys = Object.keys(changes).filter((key) => key !== "jit");
+  const contextKeys = Object.keys(changes).filter((key) => key !== "jit" && key !== "kernels");
   if (locked && contextKeys.length > 0) {
     throw new Error(`configureRuntime(${contextKeys.join(", ")}) came after TensorFlow was loaded`);
   }

@@ -49,7 +49,7 @@ export class Recorder implements OpExecutor {
   readonly capturedInputs: number[] = [];
   readonly variables = new Map<Variable, VariableUse>();
   private readonly name: string;
-  private readonly forXla: boolean;
+  readonly forXla: boolean;
   private readonly types: number[] = [];
   private readonly shapes: (number[] | null)[] = [];
   /** The op that made each tensor. */
@@ -59,6 +59,8 @@ export class Recorder implements OpExecutor {
   private readonly casts = new Map<string, number>();
   /** Ops that every op added now has to wait for; see `inTurn`. */
   private waitFor: number[] = [];
+  /** Shapes of the outputs of the next op, when it is one of ours. */
+  private declared: number[][] | null = null;
 
   constructor(name: string, forXla: boolean) {
     this.name = name;
@@ -86,6 +88,9 @@ export class Recorder implements OpExecutor {
         );
       },
       executeOp: (name, attrs, inputs, outputs) => executeWithAutocast(this, name, attrs, inputs, outputs),
+      declareShapes: (shapes) => {
+        this.declared = shapes;
+      },
     });
   }
 
@@ -234,6 +239,11 @@ export class Recorder implements OpExecutor {
     } catch (error) {
       throw this.error(`${name}(${ids.map((id) => this.show(id)).join(", ")}): ${(error as Error).message}`);
     }
+    for (const [i, shape] of this.declared?.entries() ?? []) {
+      this.graph.setShape(results[i].id, shape);
+      results[i].shape = shape;
+    }
+    this.declared = null;
     for (const { shape, dtype } of results) {
       if (dtype !== 0 && dtype !== DataType.resource && (shape === null || shape.some((dim) => dim < 0))) {
         throw this.error(

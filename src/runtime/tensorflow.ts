@@ -23,6 +23,7 @@ process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
 /** Our addon: graphs and functions. */
 export const addon = loadNativeAddon();
 addon.configure(configProto(lockRuntimeOptions()));
+addon.setThreads(lockRuntimeOptions().intraOpThreads);
 
 /** TensorFlow.js with its tensorflow backend. */
 export const tf = createRequire(import.meta.url)("@tensorflow/tfjs-node-gpu") as typeof TensorFlow;

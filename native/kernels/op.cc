@@ -1,0 +1,33 @@
+#include "op.h"
+
+#include <cstring>
+
+namespace mg {
+
+void Call::CopyTensor(TF_OpKernelContext*, TF_Tensor* source, TF_Tensor* target) {
+  std::memcpy(TF_TensorData(target), TF_TensorData(source), TF_TensorByteSize(source));
+}
+
+void RegisterDefinition(const char* name, const OpDefinition& definition) {
+  TF_OpDefinitionBuilder* builder = TF_NewOpDefinitionBuilder(name);
+  for (const char* spec : definition.inputs) TF_OpDefinitionBuilderAddInput(builder, spec);
+  for (const char* spec : definition.outputs) TF_OpDefinitionBuilderAddOutput(builder, spec);
+  for (const char* spec : definition.attrs) TF_OpDefinitionBuilderAddAttr(builder, spec);
+  TF_OpDefinitionBuilderSetIsStateful(builder, definition.stateful);
+  TF_OpDefinitionBuilderSetShapeInferenceFunction(builder, [](TF_ShapeInferenceContext* context, TF_Status* status) {
+    TF_ShapeInferenceContextSetUnknownShape(context, status);
+  });
+  CheckedStatus status;
+  TF_RegisterOpDefinition(builder, status);
+  status.Check();
+}
+
+void RegisterKernel(const char* name, void* (*create)(TF_OpKernelConstruction*),
+                    void (*compute)(void*, TF_OpKernelContext*), void (*destroy)(void*)) {
+  TF_KernelBuilder* builder = TF_NewKernelBuilder(name, "CPU", create, compute, destroy);
+  CheckedStatus status;
+  TF_RegisterKernelBuilder(name, builder, status);
+  status.Check();
+}
+
+}  // namespace mg
