@@ -261,7 +261,13 @@ export class Recorder implements OpExecutor {
   private remember(id: number, dtype: number, shape: number[] | null): TensorMetadata {
     this.types[id] = dtype;
     this.shapes[id] = shape;
-    const reported = dtype === DataType.bfloat16 || dtype === DataType.half ? DataType.float : dtype;
+    // types that tfjs does not know, as those that it takes for them
+    const reported =
+      dtype === DataType.bfloat16 || dtype === DataType.half
+        ? DataType.float
+        : dtype === DataType.int8
+          ? DataType.int32
+          : dtype;
     return { id: firstId + id, dtype: reported, shape: shape ?? [] };
   }
 
@@ -311,7 +317,8 @@ function count(shape: number[]): number {
 }
 
 function width(dtype: number): number {
-  return dtype === DataType.bfloat16 || dtype === DataType.half ? 2 : dtype === DataType.bool ? 1 : 4;
+  if (dtype === DataType.bfloat16 || dtype === DataType.half) return 2;
+  return dtype === DataType.bool || dtype === DataType.int8 ? 1 : 4;
 }
 
 /** The binding tells a tensor's type and shape only of results, so ask for an identity. */
