@@ -5,7 +5,10 @@
 import { UserError } from "../errors.ts";
 import {
   attr,
+  hasKernels,
   inTurn,
+  runInPlace,
+  runKernel,
   runOp,
   runUpdate,
   type Tensor,
@@ -87,32 +90,58 @@ class Adam implements Optimizer {
     return true;
   }
 
-  /**
-   * Both bias corrections move into the rate and epsilon: m / (sqrt(v) + eps') * rate'. So does the rounding of 1 - beta,
-   * which the kernel computes in float32 (1 - 0.999 is off by 1.3e-5 there): its m and v are ours times a constant.
-   */
+  /** Both bias corrections move into the rate and epsilon: m / (sqrt(v) + eps') * rate'. */
   nextHyper(lr: number | number[]): Record<string, number> {
     const step = ++this.counters.updates;
     const [beta1, beta2] = this.config.betas;
-    const [rounding1, rounding2] = [beta1, beta2].map((beta) => (1 - Math.fround(beta)) / (1 - beta));
-    const correction2 = Math.sqrt((1 - beta2 ** step) * rounding2);
+    const correction2 = Math.sqrt(1 - beta2 ** step);
     const hyper: Record<string, number> = { epsilon: this.config.eps * correction2 };
     for (const [group, decay] of this.groups.weightDecays.entries()) {
       const rate = Array.isArray(lr) ? lr[group] : lr;
-      hyper[`rate.${group}`] = (rate * correction2) / ((1 - beta1 ** step) * rounding1);
+      hyper[`rate.${group}`] = (rate * correction2) / (1 - beta1 ** step);
       hyper[`decay.${group}`] = rate * decay;
     }
     return hyper;
   }
 
   apply(gradients: (Tensor | null)[], scale: Tensor | null, hyper: Record<string, Tensor>): void {
-    const { epsilon } = hyper;
+    if (hasKernels()) this.applyInOnePass(gradients, scale ?? tf.scalar(1), hyper);
+    else this.applyInPasses(gradients, scale, hyper);
+  }
+
+  private applyInOnePass(gradients: (Tensor | null)[], scale: Tensor, hyper: Record<string, Tensor>): void {
+    const none = tf.scalar(0);
+    for (const [index, gradient] of withGradients(gradients)) {
+      const group = this.groups.of[index];
+      const l2 = this.decoupled ? 0 : this.groups.weightDecays[group];
+      const decay = this.decoupled ? hyper[`decay.${group}`] : none;
+      const [, parameter] = this.parameters[index];
+      runInPlace(
+        "MgAdam",
+        [parameter, this.expAvg[index], this.expAvgSq[index]],
+        [gradient, scale, hyper[`rate.${group}`], decay, hyper.epsilon],
+        { ...betaAttrs(this.config.betas), l2: attr.float(l2) },
+      );
+    }
+  }
+
+  /**
+   * TensorFlow's kernel computes 1 - beta in float32 (1 - 0.999 is off by 1.3e-5 there): its m and v are PyTorch's times a
+   * constant, by which rate and epsilon make up for it.
+   */
+  private applyInPasses(
+    gradients: (Tensor | null)[],
+    scale: Tensor | null,
+    hyper: Record<string, Tensor>,
+  ): void {
+    const [rounding1, rounding2] = this.config.betas.map((beta) => (1 - Math.fround(beta)) / (1 - beta));
+    const epsilon = tf.mul(hyper.epsilon, Math.sqrt(rounding2));
     const [beta1, beta2] = this.config.betas.map((beta) => tf.scalar(beta));
     const zero = tf.scalar(0);
     inTurn(withGradients(gradients), ([index, unscaled]) => {
       const [, parameter] = this.parameters[index];
       const group = this.groups.of[index];
-      const rate = hyper[`rate.${group}`];
+      const rate = tf.mul(hyper[`rate.${group}`], Math.sqrt(rounding2) / rounding1);
       const weightDecay = this.groups.weightDecays[group];
       let gradient = scaled(unscaled, scale);
       if (weightDecay !== 0) {
@@ -281,12 +310,25 @@ export function clipByGlobalNorm(gradients: (Tensor | null)[], maxNorm: number |
 
 /** The 2-norm of all gradients together. */
 export function globalNorm(gradients: (Tensor | null)[]): Tensor {
-  return tf.sqrt(total(withGradients(gradients).map(([, gradient]) => tf.mul(l2Loss(gradient), 2))));
+  const all = withGradients(gradients).map(([, gradient]) => gradient);
+  if (hasKernels() && all.length > 0)
+    return runKernel("MgGlobalNorm", all, { N: attr.int(all.length) }, [[]])[0];
+  return tf.sqrt(total(all.map((gradient) => tf.mul(l2Loss(gradient), 2))));
 }
 
 /** The gradients that there are, with the indexes of their parameters. */
 function withGradients(gradients: (Tensor | null)[]): [number, Tensor][] {
   return [...gradients.entries()].filter((entry): entry is [number, Tensor] => entry[1] !== null);
+}
+
+/** The betas as attributes of our kernels, which get 1 - beta before it is rounded to float32. */
+function betaAttrs([beta1, beta2]: [number, number]) {
+  return {
+    beta1: attr.float(beta1),
+    beta2: attr.float(beta2),
+    rest1: attr.float(1 - beta1),
+    rest2: attr.float(1 - beta2),
+  };
 }
 
 function scaled(gradient: Tensor, scale: Tensor | null): Tensor {
