@@ -39,6 +39,8 @@ export abstract class Solver {
   private readonly checkpoint: Checkpoint;
   private readonly signals: SignalWatch;
   private watchdog: Watchdog | null = null;
+  /** Whether this process has made an update. */
+  private hasStarted = false;
   protected trackers: Trackers | null = null;
 
   constructor(cfg: MusicGenConfig, run: Run) {
@@ -204,6 +206,7 @@ export abstract class Solver {
     await this.trainEpoch(epoch, from.updates, async (metrics) => {
       mean.add(metrics);
       updates++;
+      this.tellStart();
       this.position = { updates, seconds: seconds(), mean: mean.state() };
       this.beat("step");
       const { step } = stepTime({ step: performance.now() - last });
@@ -221,6 +224,13 @@ export abstract class Solver {
     });
     this.position = null;
     this.finishStage("train", { ...mean.mean(), duration: seconds() });
+  }
+
+  /** Once: how long it took from the start of the process to the end of its first update. */
+  private tellStart(): void {
+    if (this.hasStarted) return;
+    this.hasStarted = true;
+    this.log.info(`first update after ${(performance.now() / 1000).toFixed(1)} s`);
   }
 
   /** Goes on writing a checkpoint within a twentieth of a step's time, and begins one when it is due. */
