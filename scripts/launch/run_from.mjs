@@ -1,6 +1,6 @@
 // What a thread has to know that runs compiled files: where they are, and how their stack traces become the sources'.
 import { readFileSync } from "node:fs";
-import { SourceMap } from "node:module";
+import { findSourceMap, SourceMap } from "node:module";
 import { fileURLToPath } from "node:url";
 
 /**
@@ -26,21 +26,24 @@ function title(error) {
 
 /** `f (file:///…/compiled/a.mjs:3:7)` -> `f (file:///…/src/a.ts:12:5)` */
 function inSource(frame, { folder, sources }, maps) {
-  const start = frame.indexOf(folder);
-  if (start < 0) return frame;
-  const [all, name, line, column] = /^(.*?)\.mjs:(\d+):(\d+)/.exec(frame.slice(start + folder.length)) ?? [];
-  if (all === undefined) return frame;
-  const position = original(`${folder}${name}.mjs.map`, line - 1, column - 1, maps);
-  const end = frame.slice(start + folder.length + all.length);
-  return `${frame.slice(0, start)}${sources}${name}.ts${position}${end}`;
+  const [, before, url, line, column, after] =
+    /^(.*?)(file:\/\/.*?|\/.*?):(\d+):(\d+)(\)?)$/.exec(frame) ?? [];
+  if (url === undefined) return frame;
+  const isOurs = url.startsWith(folder) && url.endsWith(".mjs");
+  // tsx gives Node the maps of a user's TypeScript
+  const map = isOurs ? readMap(`${url}.map`, maps) : findSourceMap(url.replace(/^file:\/\//, ""));
+  const { originalLine, originalColumn } = map?.findEntry(line - 1, column - 1) ?? {};
+  const name = isOurs ? `${sources}${url.slice(folder.length, -".mjs".length)}.ts` : url;
+  const position = originalLine === undefined ? [line, column] : [originalLine + 1, originalColumn + 1];
+  return `${before}${name}:${position.join(":")}${after}`;
 }
 
-function original(url, line, column, maps) {
+/** Undefined when the map is gone. */
+function readMap(url, maps) {
   try {
     if (!maps.has(url)) maps.set(url, new SourceMap(JSON.parse(readFileSync(fileURLToPath(url), "utf8"))));
-    const { originalLine, originalColumn } = maps.get(url).findEntry(line, column);
-    return originalLine === undefined ? "" : `:${originalLine + 1}:${originalColumn + 1}`;
+    return maps.get(url);
   } catch {
-    return ""; // the map is gone: the file's name has to do
+    return undefined;
   }
 }
