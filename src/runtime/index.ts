@@ -22,4 +22,5 @@ export {
   type Tensor4D,
   tf,
 } from "./tensorflow.ts";
+export { type TraceRecord, tracesSoFar, tracesText } from "./traces.ts";
 export { runUpdate, Variable, zerosVariable } from "./variable.ts";

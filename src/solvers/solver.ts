@@ -10,6 +10,7 @@ import type { Formatter } from "../log/formatter.ts";
 import type { Logger } from "../log/logger.ts";
 import { durationText, logSummary, summaryLine } from "../log/progress.ts";
 import { Trackers } from "../log/trackers/build.ts";
+import { tracesSoFar, tracesText } from "../runtime/index.ts";
 import { Checkpoint, type CheckpointContent } from "./checkpoint.ts";
 import { SignalWatch } from "./interruption.ts";
 import type { Run } from "./run.ts";
@@ -39,6 +40,8 @@ export abstract class Solver {
   private readonly checkpoint: Checkpoint;
   private readonly signals: SignalWatch;
   private watchdog: Watchdog | null = null;
+  /** How many traces the log speaks of. */
+  private toldTraces = 0;
   /** Whether this process has made an update. */
   private hasStarted = false;
   protected trackers: Trackers | null = null;
@@ -257,6 +260,9 @@ export abstract class Solver {
 
   private finishStage(name: Stage, metrics: Metrics): void {
     this.beat(name === "train" ? "step" : name);
+    const traces = tracesSoFar().slice(this.toldTraces);
+    this.toldTraces += traces.length;
+    if (traces.length > 0) this.log.debug(`${name}: ${tracesText(traces)}`);
     this.pending[name] = metrics;
     this.trackers?.metrics(name, metrics, this.epoch);
     logSummary(this.log, name, this.epoch, metrics, this.formatter);
