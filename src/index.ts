@@ -4,7 +4,7 @@
 import { UserError } from "./errors.ts";
 import type { EncodecModel as LoadedEncodec } from "./models/encodec/index.ts";
 import type { MusicGen as LoadedMusicGen } from "./models/musicgen.ts";
-import { configureRuntime, type RuntimeOptions, runtimeOptions } from "./runtime/options.ts";
+import { checkedDevice, configureRuntime, type RuntimeOptions, runtimeOptions } from "./runtime/options.ts";
 
 export { type AudioClip, type AudioInfo, AudioReadError } from "./data/audio/audio.ts";
 export { type AudioForm, convertAudio } from "./data/audio/convert.ts";
@@ -65,7 +65,7 @@ function prepare({ device, jit }: LoadOptions): void {
     configureRuntime({ jit });
   }
   if (device === undefined || device === runtimeOptions().device) return;
-  if (device !== "cpu" && device !== "cuda") throw new UserError(`device=${device}: use cpu or cuda`);
+  checkedDevice(device);
   try {
     configureRuntime({ device });
   } catch {

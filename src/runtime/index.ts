@@ -6,7 +6,7 @@ export { pullBack, seededGradients, valueAndGradientAt, valueAndGradients } from
 export { computeAfter, hasKernels, inTurn, type Jitted, jit } from "./jit.ts";
 export { type OpTime, opTable, opTimes, percent } from "./op_times.ts";
 export { attr, runKernel, runOp } from "./ops.ts";
-export { configureRuntime, type JitMode, runtimeOptions } from "./options.ts";
+export { checkedDevice, configureRuntime, type Device, type JitMode, runtimeOptions } from "./options.ts";
 export { Profiler, profile, type Trace } from "./profile.ts";
 export { TraceError } from "./recorder.ts";
 export {
