@@ -64,6 +64,12 @@ export function checkedDevice(text: string): Device {
   throw new UserError(`device=${text}: use cpu, cuda, or cuda:0, cuda:1, … for one of several GPUs`);
 }
 
+/** @throws UserError when `text` names no mode */
+export function checkedJit(text: string): RuntimeOptions["jit"] {
+  if (["auto", "none", "graph", "xla"].includes(text)) return text as RuntimeOptions["jit"];
+  throw new UserError(`jit=${text}: use auto, none, graph or xla`);
+}
+
 export function runtimeOptions(): Readonly<RuntimeOptions> {
   return options;
 }

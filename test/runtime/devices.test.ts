@@ -45,13 +45,13 @@ test("device=cuda:3 sees that one", () => assert.equal(text(gpuOptions({ device:
 test("without growth, allow_growth is false", () =>
   assert.equal(gpuOptions({ device: "cuda", gpuMemoryGrowth: false })[4], 0));
 
-test("a memory limit is the size of one virtual device, without growth, which TensorFlow refuses beside it", () => {
+test("a memory limit is the size of one virtual device, which may grow up to it", () => {
   const gpu = gpuOptions({ device: "cuda", gpuMemoryLimitMb: 8000 });
   const virtual = fieldsOf(fieldsOf(gpu[9] as Uint8Array)[1] as Uint8Array);
   const packed = virtual[1] as Uint8Array;
   assert.equal(packed.byteLength, 4);
   assert.equal(new DataView(packed.buffer, packed.byteOffset).getFloat32(0, true), 8000);
-  assert.equal(gpu[4], 0);
+  assert.equal(gpu[4], 1);
 });
 
 test("threads are fields 2 and 5", () => {
