@@ -50,8 +50,8 @@ async function check(folder: string): Promise<number> {
 }
 
 async function fill(folder: string, cfg: MusicGenConfig): Promise<number> {
-  const { configureRuntime } = await import("./runtime/options.ts");
-  configureRuntime({ device: cfg.device as "cpu" | "cuda", jit: cfg.jit ?? "auto" });
+  const { configureFrom } = await import("./runtime/options.ts");
+  configureFrom(cfg);
   const { fillCache } = await import("./solvers/fill_cache.ts");
   return await fillCache(folder, cfg, { workers: Math.min(cfg.dataset.num_workers, availableParallelism()) });
 }

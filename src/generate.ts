@@ -16,7 +16,7 @@ import { terminal } from "./log/live_line.ts";
 import { configuredParams } from "./models/musicgen/configured.ts";
 import type { GenerateOptions } from "./models/musicgen/params.ts";
 import type { MusicGen } from "./models/musicgen.ts";
-import { configureRuntime, type RuntimeOptions } from "./runtime/options.ts";
+import { checkedDevice, configureRuntime, type RuntimeOptions } from "./runtime/options.ts";
 import { resolveDoraDir } from "./xp/folder.ts";
 
 const DEFAULT_BATCH = 8;
@@ -29,8 +29,8 @@ export async function main(argv: string[]): Promise<number> {
   const { descriptions, options } = parseArguments(argv);
   const jobs = plannedJobs({ descriptions, options });
   checkOutputs(jobs, options);
-  const { device = "cuda", jit = "auto" } = options as Partial<RuntimeOptions>;
-  configureRuntime({ device, jit });
+  const { device = "cuda", jit = "auto" } = options;
+  configureRuntime({ device: checkedDevice(device), jit: jit as RuntimeOptions["jit"] });
   const { loadMusicGen } = await import("./solvers/trained.ts");
   const doraDir = resolveDoraDir(composeTrainConfig([]));
   const { musicgen, cfg, signature, epochs } = await loadMusicGen(options.model ?? null, doraDir);

@@ -4,7 +4,13 @@
 import { UserError } from "./errors.ts";
 import type { EncodecModel as LoadedEncodec } from "./models/encodec/index.ts";
 import type { MusicGen as LoadedMusicGen } from "./models/musicgen.ts";
-import { configureRuntime, type RuntimeOptions, runtimeOptions } from "./runtime/options.ts";
+import {
+  checkedDevice,
+  checkedJit,
+  configureRuntime,
+  type RuntimeOptions,
+  runtimeOptions,
+} from "./runtime/options.ts";
 
 export { type AudioClip, type AudioInfo, AudioReadError } from "./data/audio/audio.ts";
 export { type AudioForm, convertAudio } from "./data/audio/convert.ts";
@@ -60,12 +66,10 @@ export const EncodecModel = {
 /** Configures the runtime, as far as that is still possible. */
 function prepare({ device, jit }: LoadOptions): void {
   if (jit !== undefined) {
-    if (!["auto", "none", "graph", "xla"].includes(jit))
-      throw new UserError(`jit=${jit}: use auto, none, graph or xla`);
-    configureRuntime({ jit });
+    configureRuntime({ jit: checkedJit(jit) });
   }
   if (device === undefined || device === runtimeOptions().device) return;
-  if (device !== "cpu" && device !== "cuda") throw new UserError(`device=${device}: use cpu or cuda`);
+  checkedDevice(device);
   try {
     configureRuntime({ device });
   } catch {

@@ -8,10 +8,11 @@
 import { statSync } from "node:fs";
 import { UserError } from "./errors.ts";
 import { printText } from "./log/print.ts";
+import { checkedDevice, checkedJit, configureRuntime } from "./runtime/options.ts";
 import { GoldenFolder } from "./verify/folder.ts";
 import { verifyFolder } from "./verify/kinds.ts";
 
-const usage = "Usage: npm run --silent verify -- FOLDER…";
+const usage = "Usage: npm run --silent verify -- [jit=none|graph|xla] [device=cpu|cuda] FOLDER…";
 
 export async function main(argv: string[]): Promise<number> {
   try {
@@ -32,16 +33,17 @@ async function verify(argv: string[]): Promise<number> {
   }
   const option = argv.find((argument) => argument.startsWith("-"));
   if (option !== undefined) throw new UserError(`verify does not know '${option}'. ${usage}`);
-  if (argv.length === 0) throw new UserError(`verify needs the folders to verify. ${usage}`);
+  const folders = configured(argv);
+  if (folders.length === 0) throw new UserError(`verify needs the folders to verify. ${usage}`);
   // `golden/*` names the README beside the folders, too
-  const paths = argv.filter((path) => !statSync(path, { throwIfNoEntry: false })?.isFile());
-  for (const path of argv)
+  const paths = folders.filter((path) => !statSync(path, { throwIfNoEntry: false })?.isFile());
+  for (const path of folders)
     if (!paths.includes(path)) process.stderr.write(`${path}: not a folder, left out\n`);
-  if (paths.length === 0) throw new UserError(`${argv.join(", ")}: not a folder. ${usage}`);
-  const folders = paths.map((path) => ({ path, folder: new GoldenFolder(path) }));
+  if (paths.length === 0) throw new UserError(`${folders.join(", ")}: not a folder. ${usage}`);
+  const opened = paths.map((path) => ({ path, folder: new GoldenFolder(path) }));
   let checks = 0;
   let failures = 0;
-  for (const { path, folder } of folders) {
+  for (const { path, folder } of opened) {
     try {
       for await (const check of verifyFolder(folder)) {
         checks++;
@@ -56,6 +58,16 @@ async function verify(argv: string[]): Promise<number> {
   progress("");
   if (process.stderr.isTTY) process.stderr.write(`${checks - failures} of ${checks} checks pass\n`);
   return failures === 0 ? 0 : 1;
+}
+
+/** Takes `jit=…` and `device=…` out of the arguments, for the runtime; returns the others. */
+function configured(argv: string[]): string[] {
+  return argv.filter((argument) => {
+    const [, key, value] = /^(jit|device)=(.*)$/.exec(argument) ?? [];
+    if (key === "jit") configureRuntime({ jit: checkedJit(value) });
+    if (key === "device") configureRuntime({ device: checkedDevice(value) });
+    return key === undefined;
+  });
 }
 
 /** One line on the terminal that the next one replaces, when the results go elsewhere. */

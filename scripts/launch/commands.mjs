@@ -23,7 +23,7 @@ export async function run(name, argv) {
 }
 
 /** Files in src/ that are no commands. */
-const NO_COMMANDS = new Set(["errors.ts", "index.ts", "worker_thread.ts"]);
+const NO_COMMANDS = new Set(["crc32.ts", "errors.ts", "index.ts", "modules.ts", "worker_thread.ts"]);
 
 /** Set-up, unless the stamp of an earlier one still holds. */
 async function ensureSetup() {
@@ -41,9 +41,13 @@ async function runSetup(argv) {
 }
 
 async function runSource(entry, argv) {
-  const tsx = await import("tsx/esm/api");
-  tsx.register();
-  const module = await import(pathToFileURL(entry).href);
+  const { useCompiled } = await import("./compiled.mjs");
+  let url = await useCompiled(root, entry);
+  if (url === null) {
+    (await import("tsx/esm/api")).register();
+    url = pathToFileURL(entry).href;
+  }
+  const module = await import(url);
   return (await module.main(argv)) ?? 0;
 }
 

@@ -64,6 +64,14 @@ export function oneOf<const V extends string>(...values: V[]): Schema<V> {
   };
 }
 
+/** Texts of one form, where `some` are examples of it. */
+export function matching<T extends string>(form: RegExp, ...some: string[]): Schema<T> {
+  return {
+    ...leaf<T>(`one of ${some.join(", ")}`, (value) => typeof value === "string" && form.test(value)),
+    values: some,
+  };
+}
+
 /** Anything; for parts that belong to others. */
 export function anything(): Schema<unknown> {
   return leaf("anything", () => true);

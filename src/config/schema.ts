@@ -14,6 +14,7 @@ import {
   type Infer,
   int,
   list,
+  matching,
   nullable,
   object,
   oneOf,
@@ -232,7 +233,10 @@ const generate = object({
 const musicgen = object(
   {
     solver: about("what is trained", string()),
-    device: about("cuda falls back to the CPU where there is none", oneOf("cuda", "cpu")),
+    device: about(
+      "cuda falls back to the CPU where there is none; cuda:1 is the second GPU",
+      matching<"cpu" | "cuda" | `cuda:${number}`>(/^(cpu|cuda(:\d+)?)$/, "cuda", "cuda:0", "cuda:1", "cpu"),
+    ),
     dtype: about("type of the weights", floatType()),
     autocast: about("compute in a shorter float type", bool()),
     autocast_dtype: oneOf("float16", "bfloat16"),
@@ -241,6 +245,12 @@ const musicgen = object(
         "how a step is executed: op by op, TensorFlow's graph executor, XLA",
         oneOf("auto", "none", "graph", "xla"),
       ),
+    ),
+    gpu: optional(
+      object({
+        memory_growth: about("take the GPU's memory as it is needed", bool()),
+        memory_limit_mb: about("never take more of it; null: all there is", nullable(positive())),
+      }),
     ),
     jit_report: optional(about("log the ops and the cost of the training step, and write its graph", bool())),
     stage_samples: optional(

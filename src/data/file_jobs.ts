@@ -1,5 +1,6 @@
 /** The same job on many files, spread over worker threads. */
 import type { Worker } from "node:worker_threads";
+import { runnable } from "../modules.ts";
 import { startWorker } from "../worker_thread.ts";
 
 /** A module with a job: it exports `perform`. What it takes and gives must be able to travel between threads. */
@@ -46,7 +47,7 @@ export async function runOnFiles<Args, Result>(
 ): Promise<Outcome<Result>[]> {
   const workers = Math.min(options.workers ?? 0, Math.floor(paths.length / FILES_PER_WORKER));
   if (workers >= 2) return runInWorkers(module, args, paths, workers, options.onProgress);
-  const job: JobModule<Args, Result> = await import(module.href);
+  const job: JobModule<Args, Result> = await import(runnable(module.href));
   const outcomes: Outcome<Result>[] = [];
   for (const [i, path] of paths.entries()) {
     outcomes.push(await attempt(job, path, args));

@@ -5,6 +5,7 @@ import { availableParallelism, cpus, freemem, homedir, release, totalmem } from 
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { findFfmpeg } from "../data/audio/ffmpeg.ts";
+import { visibleGpus } from "../runtime/gpus.ts";
 import { type NativeInstallation, nativeInstallation } from "../runtime/native.ts";
 
 const checkout = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -62,6 +63,8 @@ export function findGpus(): string[] {
 function describeGpus({ variant }: NativeInstallation): string | string[] {
   const gpus = findGpus();
   if (gpus.length === 0) return "none found";
+  const chosen = process.env.CUDA_VISIBLE_DEVICES;
+  if (chosen !== undefined) gpus.push(`CUDA_VISIBLE_DEVICES=${chosen} leaves ${visibleGpus()} of them`);
   if (variant === "cpu") return [...gpus, "not used: this is TensorFlow for CPU (npm run setup -- --gpu)"];
   return gpus;
 }

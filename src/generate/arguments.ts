@@ -139,9 +139,8 @@ const OPTIONS = {
   spectrogram: { takes: "switch", help: "write a picture (PNG) beside each file" },
   device: {
     takes: "text",
-    help: "where it is computed",
+    help: "where it is computed: cpu, cuda, cuda:1",
     absent: "cuda where there is one",
-    among: ["cuda", "cpu"],
   },
   jit: { takes: "text", help: "how it is computed", absent: "auto", among: ["auto", "none", "graph", "xla"] },
 } as const satisfies Record<string, Option>;

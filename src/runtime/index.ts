@@ -7,7 +7,7 @@ export { runInPlace } from "./in_place.ts";
 export { computeAfter, hasKernels, inTurn, type Jitted, jit } from "./jit.ts";
 export { type OpTime, opTable, opTimes, percent } from "./op_times.ts";
 export { attr, runKernel, runOp } from "./ops.ts";
-export { configureRuntime, type JitMode, runtimeOptions } from "./options.ts";
+export { checkedDevice, configureRuntime, type Device, type JitMode, runtimeOptions } from "./options.ts";
 export { ownProducts, roundsProducts } from "./products.ts";
 export { Profiler, profile, type Trace } from "./profile.ts";
 export { TraceError } from "./recorder.ts";
@@ -24,4 +24,5 @@ export {
   type Tensor4D,
   tf,
 } from "./tensorflow.ts";
+export { type TraceRecord, tracesSoFar, tracesText } from "./traces.ts";
 export { runUpdate, Variable, zerosVariable } from "./variable.ts";

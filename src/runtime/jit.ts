@@ -13,6 +13,7 @@ import { withBinding } from "./ops.ts";
 import { type JitMode, runtimeOptions } from "./options.ts";
 import { firstId, type OpRecord, Recorder, TraceError } from "./recorder.ts";
 import { addon, backend, isGpu, realBinding, type Tensor, Tensor_, tf } from "./tensorflow.ts";
+import { recordTrace } from "./traces.ts";
 import type { Variable } from "./variable.ts";
 
 /** Tensors in any nesting of arrays and objects; other values are static: part of the function, not of its inputs. */
@@ -104,7 +105,9 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
     const key = `${mode} ${autocastType()} ${runtimeOptions().kernels} ${signature}`;
     let trace = traces.get(key);
     if (!trace) {
+      const began = performance.now();
       trace = record(name, fn, args, mode, signature);
+      recordTrace({ name, signature, seconds: (performance.now() - began) / 1000 });
       traces.set(key, trace);
     }
     return run(trace, tensors) as R;

@@ -5,10 +5,11 @@
  */
 import { createRequire } from "node:module";
 import util from "node:util";
-import { BinaryWriter } from "@bufbuild/protobuf/wire";
 import type * as TensorFlow from "@tensorflow/tfjs-node-gpu";
+import { contextConfig } from "./context_config.ts";
+import { checkGpuIsThere, checkGpuNumber, visibleGpus } from "./gpus.ts";
 import { type Binding, loadNativeAddon, type TensorMetadata } from "./native.ts";
-import { lockRuntimeOptions, type RuntimeOptions } from "./options.ts";
+import { lockRuntimeOptions } from "./options.ts";
 
 export type Tensor = TensorFlow.Tensor;
 export type Tensor1D = TensorFlow.Tensor1D;
@@ -20,10 +21,13 @@ export type Scalar = TensorFlow.Scalar;
 restoreRemovedUtil();
 process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
 
+const options = lockRuntimeOptions();
+checkGpuNumber(options.device, visibleGpus());
+
 /** Our addon: graphs and functions. */
 export const addon = loadNativeAddon();
-addon.configure(configProto(lockRuntimeOptions()));
-addon.setThreads(lockRuntimeOptions().intraOpThreads);
+addon.configure(contextConfig(options));
+addon.setThreads(options.intraOpThreads);
 
 /** TensorFlow.js with its tensorflow backend. */
 export const tf = createRequire(import.meta.url)("@tensorflow/tfjs-node-gpu") as typeof TensorFlow;
@@ -67,18 +71,7 @@ export function scoped<T>(f: () => T): T {
 }
 
 export const isGpu: boolean = realBinding.isUsingGpuDevice();
-
-/** tensorflow.ConfigProto: threads, GPU memory growth, and no GPU at all for device=cpu (config.proto). */
-function configProto(options: Readonly<RuntimeOptions>): Uint8Array {
-  const config = new BinaryWriter();
-  if (options.device === "cpu") {
-    config.tag(1, 2).fork().tag(1, 2).string("GPU").tag(2, 0).int32(0).join(); // device_count {GPU: 0}
-  }
-  config.tag(2, 0).int32(options.intraOpThreads);
-  config.tag(5, 0).int32(options.interOpThreads);
-  config.tag(6, 2).fork().tag(4, 0).bool(true).join(); // gpu_options.allow_growth
-  return config.finish();
-}
+checkGpuIsThere(options.device, isGpu);
 
 /** Node 23 removed functions of `util` that tfjs-node 4.22 still calls. */
 function restoreRemovedUtil(): void {

@@ -10,6 +10,7 @@ import type { Formatter } from "../log/formatter.ts";
 import type { Logger } from "../log/logger.ts";
 import { durationText, logSummary, summaryLine } from "../log/progress.ts";
 import { Trackers } from "../log/trackers/build.ts";
+import { tracesSoFar, tracesText } from "../runtime/index.ts";
 import { Checkpoint, type CheckpointContent } from "./checkpoint.ts";
 import { SignalWatch } from "./interruption.ts";
 import type { Run } from "./run.ts";
@@ -39,6 +40,10 @@ export abstract class Solver {
   private readonly checkpoint: Checkpoint;
   private readonly signals: SignalWatch;
   private watchdog: Watchdog | null = null;
+  /** How many traces the log speaks of. */
+  private toldTraces = 0;
+  /** Whether this process has made an update. */
+  private hasStarted = false;
   protected trackers: Trackers | null = null;
 
   constructor(cfg: MusicGenConfig, run: Run) {
@@ -204,6 +209,7 @@ export abstract class Solver {
     await this.trainEpoch(epoch, from.updates, async (metrics) => {
       mean.add(metrics);
       updates++;
+      this.tellStart();
       this.position = { updates, seconds: seconds(), mean: mean.state() };
       this.beat("step");
       const { step } = stepTime({ step: performance.now() - last });
@@ -221,6 +227,13 @@ export abstract class Solver {
     });
     this.position = null;
     this.finishStage("train", { ...mean.mean(), duration: seconds() });
+  }
+
+  /** Once: how long it took from the start of the process to the end of its first update. */
+  private tellStart(): void {
+    if (this.hasStarted) return;
+    this.hasStarted = true;
+    this.log.info(`first update after ${(performance.now() / 1000).toFixed(1)} s`);
   }
 
   /** Goes on writing a checkpoint within a twentieth of a step's time, and begins one when it is due. */
@@ -247,6 +260,9 @@ export abstract class Solver {
 
   private finishStage(name: Stage, metrics: Metrics): void {
     this.beat(name === "train" ? "step" : name);
+    const traces = tracesSoFar().slice(this.toldTraces);
+    this.toldTraces += traces.length;
+    if (traces.length > 0) this.log.debug(`${name}: ${tracesText(traces)}`);
     this.pending[name] = metrics;
     this.trackers?.metrics(name, metrics, this.epoch);
     logSummary(this.log, name, this.epoch, metrics, this.formatter);

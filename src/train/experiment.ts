@@ -9,7 +9,7 @@ import {
 import { ensureExampleData } from "../data/example/ensure.ts";
 import { terminal } from "../log/live_line.ts";
 import { createLogger, type Logger } from "../log/logger.ts";
-import { configureRuntime } from "../runtime/options.ts";
+import { configureFrom } from "../runtime/options.ts";
 import type { Stage } from "../solvers/solver.ts";
 import { loadEnvironment } from "../xp/environment.ts";
 import { openExperiment, resolveDoraDir } from "../xp/folder.ts";
@@ -40,7 +40,7 @@ export async function trainExperiment(
   log.info(`experiment ${signature.sig} (${signature.argv.join(" ")}) in ${experiment.dir}`);
   try {
     await makeExampleData(cfg, log);
-    configureRuntime({ device: cfg.device as "cpu" | "cuda", jit: cfg.jit ?? "auto" });
+    configureFrom(cfg);
     // TensorFlow is loaded by these imports, after its options are known.
     const [{ isGpu }, solvers] = await Promise.all([
       import("../runtime/index.ts"),

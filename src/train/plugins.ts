@@ -1,9 +1,9 @@
 /** Modules of the user's own that a run loads first (`plugins`), mostly to register solvers. */
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { pathToFileURL } from "node:url";
 import { PROJECT_ROOT } from "../config/index.ts";
 import { UserError } from "../errors.ts";
+import { importUserModule } from "../modules.ts";
 
 /** What a plugin's `register` gets: this program's solvers and registry, without an import path to know. */
 export type PluginApi = typeof import("../solvers/index.ts");
@@ -17,9 +17,9 @@ export async function loadPlugins(paths: readonly string[], api: PluginApi): Pro
     const file = resolve(PROJECT_ROOT, path);
     if (!existsSync(file)) throw new UserError(`plugins: ${file} does not exist`);
     try {
-      const { register } = (await import(pathToFileURL(file).href)) as {
-        register?: (api: PluginApi) => void | Promise<void>;
-      };
+      const { register } = await importUserModule<{
+        register: (api: PluginApi) => void | Promise<void>;
+      }>(file);
       await register?.(api);
     } catch (error) {
       const { code, stack } = error as NodeJS.ErrnoException;

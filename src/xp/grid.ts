@@ -4,10 +4,10 @@
  */
 import fs from "node:fs";
 import path from "node:path";
-import { pathToFileURL } from "node:url";
 import { matchesPattern } from "../config/pattern.ts";
 import { CONFIG_DIR, composeTrainConfig, PROJECT_ROOT } from "../config/train-config.ts";
 import { UserError } from "../errors.ts";
+import { importUserModule } from "../modules.ts";
 import { type Experiment, resolveDoraDir } from "./folder.ts";
 import { type LaunchArgument, type LaunchValue, launchArgv } from "./launch-argv.ts";
 import { experimentName, trainSignature } from "./signature.ts";
@@ -130,7 +130,7 @@ export async function loadGrid(nameOrFile: string, gridsDir: string = GRIDS_DIR)
 
 async function importModule(file: string) {
   try {
-    return await import(pathToFileURL(file).href);
+    return await importUserModule<{ explorer: Explorer; default: Explorer; columns: Column[] }>(file);
   } catch (error) {
     // Outside of a package Node takes `.ts` and `.js` for CommonJS.
     const isCommonJs = /CYCLE|REQUIRE/.test((error as { code?: string }).code ?? "");
