@@ -218,17 +218,47 @@ class DAdaptAdam implements Optimizer {
   }
 
   apply(gradients: (Tensor | null)[], scale: Tensor | null, { lr }: Record<string, Tensor>): void {
-    const { betas, eps, decouple = true, growth_rate: growth } = this.config;
-    const decayOf = (index: number) => this.groups.weightDecays[this.groups.of[index]];
-    const [beta1, beta2] = betas;
+    const { growth_rate: growth } = this.config;
+    const [, beta2] = this.config.betas;
     const d = this.d.value;
     const rate = tf.mul(d, lr);
-    const gsq: Tensor[] = [];
-    const sksq: Tensor[] = [];
-    const sk1: Tensor[] = [];
+    const sums = hasKernels()
+      ? this.momentsInOnePass(gradients, scale ?? tf.scalar(1), rate)
+      : this.momentsInPasses(gradients, scale, rate);
+    const [gsq, sksq, sk1] = [0, 1, 2].map((i) => total(sums.map((own) => own[i])));
+    const moves = tf.greater(sk1, 0);
+    const weighted = tf.add(
+      tf.mul(this.gsqWeighted.value, beta2),
+      tf.mul(gsq, tf.mul(tf.square(rate), 1 - beta2)),
+    );
+    const unbounded = tf.div(tf.sub(tf.div(sksq, 1 - beta2), weighted), tf.where(moves, sk1, tf.scalar(1)));
+    const estimate = growth === undefined ? unbounded : tf.minimum(unbounded, tf.mul(d, growth));
+    this.d.assign(tf.where(moves, tf.maximum(d, estimate), d));
+    this.gsqWeighted.assign(tf.where(moves, weighted, this.gsqWeighted.value));
+    this.move(gradients, rate, moves.toFloat());
+  }
+
+  /** Updates the moments; of each parameter with a gradient the sums of g^2 / (sqrt(v) + eps), s^2 / (sqrt(v) + eps) and |s|. */
+  private momentsInOnePass(gradients: (Tensor | null)[], scale: Tensor, rate: Tensor): Tensor[][] {
+    const { betas, eps, decouple = true } = this.config;
+    return withGradients(gradients).map(([index, gradient]) =>
+      runInPlace(
+        "MgDAdaptMoments",
+        [this.s[index], this.expAvg[index], this.expAvgSq[index]],
+        [this.parameters[index][1].value, gradient, scale, rate],
+        { ...betaAttrs(betas), l2: attr.float(decouple ? 0 : this.decayOf(index)), epsilon: attr.float(eps) },
+        [[], [], []],
+      ),
+    );
+  }
+
+  private momentsInPasses(gradients: (Tensor | null)[], scale: Tensor | null, rate: Tensor): Tensor[][] {
+    const { betas, eps, decouple = true } = this.config;
+    const [beta1, beta2] = betas;
+    const sums: Tensor[][] = [];
     inTurn(withGradients(gradients), ([index, unscaled]) => {
       const plain = scaled(unscaled, scale);
-      const decay = decayOf(index);
+      const decay = this.decayOf(index);
       const coupled = !decouple && decay !== 0;
       const gradient = coupled ? tf.add(plain, tf.mul(this.parameters[index][1].value, decay)) : plain;
       const expAvg = tf.add(
@@ -241,33 +271,36 @@ class DAdaptAdam implements Optimizer {
       );
       const denominator = tf.add(tf.sqrt(expAvgSq), eps);
       const s = tf.add(tf.mul(this.s[index].value, beta2), tf.mul(gradient, tf.mul(rate, 1 - beta2)));
-      gsq.push(tf.sum(tf.div(tf.square(gradient), denominator)));
-      sksq.push(tf.sum(tf.div(tf.square(s), denominator)));
-      sk1.push(tf.sum(tf.abs(s)));
+      sums.push([
+        tf.sum(tf.div(tf.square(gradient), denominator)),
+        tf.sum(tf.div(tf.square(s), denominator)),
+        tf.sum(tf.abs(s)),
+      ]);
       this.expAvg[index].assign(expAvg);
       this.expAvgSq[index].assign(expAvgSq);
       this.s[index].assign(s);
     });
-    const sk1Sum = total(sk1);
-    const moves = tf.greater(sk1Sum, 0);
-    const weighted = tf.add(
-      tf.mul(this.gsqWeighted.value, beta2),
-      tf.mul(total(gsq), tf.mul(tf.square(rate), 1 - beta2)),
-    );
-    const unbounded = tf.div(
-      tf.sub(tf.div(total(sksq), 1 - beta2), weighted),
-      tf.where(moves, sk1Sum, tf.scalar(1)),
-    );
-    const estimate = growth === undefined ? unbounded : tf.minimum(unbounded, tf.mul(d, growth));
-    this.d.assign(tf.where(moves, tf.maximum(d, estimate), d));
-    this.gsqWeighted.assign(tf.where(moves, weighted, this.gsqWeighted.value));
-    const step = moves.toFloat();
+    return sums;
+  }
+
+  /** weight -= step (shrink weight + m / (sqrt(v) + eps)), of the parameters with a gradient. */
+  private move(gradients: (Tensor | null)[], rate: Tensor, step: Tensor): void {
+    const { eps, decouple = true } = this.config;
     inTurn(withGradients(gradients), ([index]) => {
       const [, parameter] = this.parameters[index];
-      const direction = tf.div(this.expAvg[index].value, tf.add(tf.sqrt(this.expAvgSq[index].value), eps));
-      const shrink = tf.mul(parameter.value, tf.mul(rate, decouple ? decayOf(index) : 0));
-      subtract(parameter, tf.mul(tf.add(shrink, direction), step));
+      const [m, v] = [this.expAvg[index].value, this.expAvgSq[index].value];
+      const shrink = tf.mul(rate, decouple ? this.decayOf(index) : 0);
+      if (hasKernels()) {
+        runInPlace("MgDAdaptWeights", [parameter], [m, v, shrink, step], { epsilon: attr.float(eps) });
+        return;
+      }
+      const direction = tf.div(m, tf.add(tf.sqrt(v), eps));
+      subtract(parameter, tf.mul(tf.add(tf.mul(parameter.value, shrink), direction), step));
     });
+  }
+
+  private decayOf(index: number): number {
+    return this.groups.weightDecays[this.groups.of[index]];
   }
 
   metrics(): Tensor[] {
