@@ -2,6 +2,7 @@
 // two halves (see src/optim).
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "lanes.h"
@@ -82,29 +83,39 @@ struct DAdaptSums {
   float gsq, sksq, sk1;
 };
 
-MG_VECTORIZED void DAdaptMoments(const DAdaptStep& step, const float* gradient, const float* weight, Updated s, Updated m, Updated v,
-                                 DAdaptSums* sums, int64_t n) {
+// Of `count` values, at most kLanes: the new moments, and the terms of the three sums.
+MG_INLINE void DAdaptTerms(const DAdaptStep& a, float rate1, float rate2, const float* gradient, const float* weight, Updated s,
+                           Updated m, Updated v, float (*terms)[kLanes], int count) {
+  for (int j = 0; j < count; j++) {
+    const float g = gradient[j] * a.scale + a.l2 * weight[j];
+    const float m1 = m.old[j] * a.beta1 + g * rate1;
+    const float v1 = v.old[j] * a.beta2 + a.rest2 * (g * g);
+    const float s1 = s.old[j] * a.beta2 + g * rate2;
+    m.now[j] = m1;
+    v.now[j] = v1;
+    s.now[j] = s1;
+    const float inverse = 1.0f / (std::sqrt(v1) + a.epsilon);
+    terms[0][j] = g * g * inverse;
+    terms[1][j] = s1 * s1 * inverse;
+    terms[2][j] = std::fabs(s1);
+  }
+}
+
+MG_VECTORIZED void DAdaptMoments(const DAdaptStep& step, const float* gradient, const float* weight, Updated s, Updated m,
+                                 Updated v, DAdaptSums* sums, int64_t n) {
   const DAdaptStep a = step;
   const float rate1 = a.rate * a.rest1, rate2 = a.rate * a.rest2;
   Lanes gsq = {}, sksq = {}, sk1 = {};
-  float parts[3][kLanes];
+  float terms[3][kLanes];
   for (int64_t i = 0; i < n; i += kLanes) {
-    const int count = n - i < kLanes ? static_cast<int>(n - i) : kLanes;
-    for (int j = count; j < kLanes; j++) parts[0][j] = parts[1][j] = parts[2][j] = 0;
-    for (int j = 0; j < count; j++) {
-      const float g = gradient[i + j] * a.scale + a.l2 * weight[i + j];
-      const float m1 = m.old[i + j] * a.beta1 + g * rate1;
-      const float v1 = v.old[i + j] * a.beta2 + a.rest2 * (g * g);
-      const float s1 = s.old[i + j] * a.beta2 + g * rate2;
-      m.now[i + j] = m1;
-      v.now[i + j] = v1;
-      s.now[i + j] = s1;
-      const float inverse = 1.0f / (std::sqrt(v1) + a.epsilon);
-      parts[0][j] = g * g * inverse;
-      parts[1][j] = s1 * s1 * inverse;
-      parts[2][j] = std::fabs(s1);
+    const Updated si = {s.old + i, s.now + i}, mi = {m.old + i, m.now + i}, vi = {v.old + i, v.now + i};
+    if (i + kLanes <= n) {
+      DAdaptTerms(a, rate1, rate2, gradient + i, weight + i, si, mi, vi, terms, kLanes);
+    } else {
+      std::memset(terms, 0, sizeof(terms));
+      DAdaptTerms(a, rate1, rate2, gradient + i, weight + i, si, mi, vi, terms, static_cast<int>(n - i));
     }
-    gsq += Load(parts[0]), sksq += Load(parts[1]), sk1 += Load(parts[2]);
+    gsq += Load(terms[0]), sksq += Load(terms[1]), sk1 += Load(terms[2]);
   }
   *sums = {Total(gsq), Total(sksq), Total(sk1)};
 }

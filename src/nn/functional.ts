@@ -175,6 +175,22 @@ export function softmaxCrossEntropy(logits: Tensor, labels: Tensor): Tensor {
   });
 }
 
+/**
+ * The mean of the rows' cross entropies, by their weights: sum(w ce) / max(sum(w), 1), in nats. logits [N, C], labels int32 [N],
+ * weights [N] -> []. Only with `hasKernels()`.
+ */
+export function meanCrossEntropy(logits: Tensor, labels: Tensor, weights: Tensor): Tensor {
+  return withGradient([logits], ([input], save) => {
+    const shapes = [[], [input.shape[0], 2]];
+    const [loss, stats] = runKernel("MgCrossEntropy", [input, labels, weights], {}, shapes);
+    save([input, labels, weights, stats]);
+    return {
+      value: loss,
+      gradFunc: (dy, saved) => runKernel("MgCrossEntropyGrad", [dy, ...saved], {}, [input.shape])[0],
+    };
+  });
+}
+
 /** positions float32 [S] -> [1, S, dim]: [cos | sin] of position / maxPeriod^(j / (half - 1)) (Vaswani et al. 2017). */
 export function sinusoidalEmbedding(positions: Tensor, dim: number, maxPeriod = 10000): Tensor {
   const half = dim / 2;
