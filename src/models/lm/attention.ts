@@ -11,6 +11,7 @@ import {
   zeros,
 } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
+import { type CachePlace, cachedAttention, type LayerCache, stepAttention } from "./cached_attention.ts";
 import { type TransformerConfig, usesRope } from "./config.ts";
 import { weightInit } from "./initialization.ts";
 import { RotaryEmbedding, type Rotation, rotate } from "./rope.ts";
@@ -135,23 +136,23 @@ export class MultiheadAttention extends Module {
     );
   }
 
-  /**
-   * One step's queries [B, H, 1, Dh] to keys and values in two parts; bias [1, 1, 1, past + recent] -> [B, 1, D].
-   * `attention_as_float32` has no part here: generation never runs under autocast.
-   */
-  attendStep(queries: Tensor, past: KeyValues, recent: KeyValues, bias: Tensor): Tensor {
-    const [batch, heads] = queries.shape as [number, number];
-    const groups = [batch, heads / this.kvRepeat, this.kvRepeat, this.headDim]; // the queries that share keys
-    const q = tf.mul(queries.reshape(groups), 1 / Math.sqrt(this.headDim));
-    const scores = [past, recent].map(
-      ({ keys }) => tf.matMul(q as never, keys as never, false, true) as Tensor,
-    );
-    const weights = tf.softmax(tf.add(tf.concat(scores, -1), bias));
-    const parts = tf.split(weights, [past.keys.shape[2]!, recent.keys.shape[2]!], -1);
-    const outputs = [past, recent].map(
-      ({ values }, i) => tf.matMul(parts[i] as never, values as never) as Tensor,
-    );
-    return this.merge(tf.add(outputs[0], outputs[1]).reshape([batch, heads, 1, this.headDim]));
+  /** One step x [B, 1, D] of self-attention, to itself and what the cache holds; goes into the cache. -> [B, 1, D] */
+  step(x: Tensor, cache: LayerCache, place: CachePlace): Tensor {
+    return this.outProj.forward(cachedAttention(this.normalized(this.project(x)), cache, place));
+  }
+
+  /** One step x [B, 1, D] of cross-attention -> [B, 1, D] */
+  crossStep(x: Tensor, keyValues: KeyValues, bias: Tensor | null): Tensor {
+    const projected = this.projectQueries(x);
+    const queries = this.qLayerNorm ? this.qLayerNorm.forward(projected) : projected;
+    return this.outProj.forward(stepAttention(queries, keyValues, bias));
+  }
+
+  /** Queries, keys and values side by side, those that have norms normalized. */
+  private normalized(packed: Tensor): Tensor {
+    if (!this.qLayerNorm || !this.kLayerNorm) return packed;
+    const [q, k, v] = tf.split(packed, [this.dim, this.kvDim, this.kvDim], -1);
+    return tf.concat([this.qLayerNorm.forward(q), this.kLayerNorm.forward(k), v], -1);
   }
 
   /** x through rows `from` to `from + rows` of the packed projection. */
@@ -199,14 +200,6 @@ export function causalBias(steps: number, pastContext: number | null): Tensor {
     }
   }
   return tf.tensor4d(values, [1, 1, steps, steps]);
-}
-
-/** [1, 1, 1, past + block]: all of the past and the block up to the slot (int32 scalar), no older than `pastContext`. */
-export function streamingBias(past: number, block: number, slot: Tensor, pastContext: number | null): Tensor {
-  const ages = tf.sub(tf.add(slot.toFloat(), past), tf.range(0, past + block, 1, "float32")); // 0 is this step
-  let hidden = tf.less(ages, 0);
-  if (pastContext !== null) hidden = tf.logicalOr(hidden, tf.greater(ages, pastContext));
-  return tf.mul(hidden.toFloat(), maskedScore).reshape([1, 1, 1, past + block]);
 }
 
 /** Whether the original would use PyTorch's own attention module, whose weights have an `mha.` before their names. */
