@@ -318,6 +318,14 @@ export class Recorder implements OpExecutor {
       // |A| |B| |C| = (batch)^3 (mkn)^2, so the inner size is sqrt(|A||B| / (|C| batch)).
       const batch = outputs[0].slice(0, -2).reduce((a, b) => a * b, 1);
       flops = 2 * out * Math.sqrt((count(first) * count(second)) / (out * batch));
+    } else if (name === "MgMatMul") {
+      // [m, k], or [k, m] when it is transposed
+      const [rows, columns] = first.slice(-2);
+      flops = 2 * out * (rows === outputs[0][outputs[0].length - 2] ? columns : rows);
+    } else if (name === "MgLinear") {
+      flops = 2 * out * second[1];
+    } else if (name === "MgLinearGradient") {
+      flops = 2 * count(first) * second[second.length - 1];
     } else if (name === "Conv2D") {
       flops = 2 * out * count(second.slice(0, 3));
     } else if (name === "Conv2DBackpropInput") {
