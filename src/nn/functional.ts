@@ -2,8 +2,7 @@
  * The operations that models are written in: tfjs's where they are good, ours with their own gradient where tfjs's are
  * slow, wrong or missing. All work eagerly and inside `jit`.
  */
-import { attr, autocast, runOp, type Tensor, tf } from "../runtime/index.ts";
-import { dropout } from "./dropout.ts";
+import { attr, runOp, type Tensor, tf } from "../runtime/index.ts";
 
 type GradientFunction = (dy: Tensor, saved: Tensor[]) => Tensor | Tensor[];
 type Save = (tensors: Tensor[]) => void;
@@ -128,54 +127,6 @@ export function softmax(x: Tensor): Tensor {
   });
 }
 
-export interface AttentionOptions {
-  /** Replaces 1 / sqrt(headDim) (T5 uses 1). */
-  scale?: number;
-  /** Dropout of the attention weights, in training. */
-  dropout?: number;
-  /** Whether the products stay in float32 under autocast. */
-  asFloat32?: boolean;
-}
-
-/**
- * softmax(q k^T / sqrt(headDim) + bias) v.
- * q [B, H, S, Dh], k and v [B, H, L, Dh], bias null or broadcastable to [B, H, S, L] -> [B, H, S, Dh].
- */
-export function attention(
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
-  bias: Tensor | null,
-  { scale, dropout: p = 0, asFloat32 = false }: AttentionOptions = {},
-): Tensor {
-  const headDim = q.shape[q.shape.length - 1];
-  const product = asFloat32 ? float32Product : plainProduct;
-  const scores = product(tf.mul(q, scale ?? 1 / Math.sqrt(headDim)), k, true);
-  const weights = softmax(bias === null ? scores : tf.add(scores, bias));
-  return product(dropout(weights, p), v, false);
-}
-
-/** a b, or a b^T, over the last two axes. */
-function plainProduct(a: Tensor, b: Tensor, transposeB: boolean): Tensor {
-  return tf.matMul(a as never, b as never, false, transposeB);
-}
-
-/** The same without the precision that is in force, forward and backward. */
-function float32Product(a: Tensor, b: Tensor, transposeB: boolean): Tensor {
-  const multiply = (x: Tensor, y: Tensor, transposeX: boolean, transposeY: boolean): Tensor =>
-    autocast(null, () => tf.matMul(x as never, y as never, transposeX, transposeY));
-  return withGradient([a, b], ([x, y], save) => {
-    save([x, y]);
-    return {
-      value: multiply(x, y, false, transposeB),
-      gradFunc: (dy, [x, y]) => [
-        multiply(dy, y, false, !transposeB),
-        transposeB ? multiply(dy, x, true, false) : multiply(x, dy, true, false),
-      ],
-    };
-  });
-}
-
 /** Cross entropy of every row. logits [N, C], labels int32 [N] -> [N], in nats. */
 export function softmaxCrossEntropy(logits: Tensor, labels: Tensor): Tensor {
   const attrs = { T: attr.type("float32"), Tlabels: attr.type("int32") };
@@ -193,6 +144,3 @@ export function sinusoidalEmbedding(positions: Tensor, dim: number, maxPeriod = 
   const phase = tf.div(positions.reshape([-1, 1]), tf.tensor2d(periods, [1, half]));
   return tf.concat([tf.cos(phase), tf.sin(phase)], -1).expandDims(0);
 }
-
-/** Number that a masked score gets: far below any real one, yet finite, so that a fully masked row stays finite. */
-export const maskedScore = -1e9;

@@ -1,4 +1,13 @@
 /** Neural-network parts that know nothing of music. */
+export {
+  type AttentionOptions,
+  attention,
+  causalBias,
+  isFused,
+  maskedScore,
+  type ProjectedAttentionOptions,
+  projectedAttention,
+} from "./attention.ts";
 export { dropout, withDropout } from "./dropout.ts";
 export { fingerprint } from "./fingerprint.ts";
 export * from "./functional.ts";
