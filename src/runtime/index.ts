@@ -5,6 +5,7 @@ export { chromeTrace } from "./chrome_trace.ts";
 export { pullBack, seededGradients, valueAndGradientAt, valueAndGradients } from "./gradients.ts";
 export { computeAfter, hasKernels, inTurn, type Jitted, jit } from "./jit.ts";
 export { type LoopOptions, whileLoop } from "./loop.ts";
+export type { TypedArray } from "./native.ts";
 export { type OpTime, opTable, opTimes, percent } from "./op_times.ts";
 export { attr, runKernel, runOp } from "./ops.ts";
 export { configureRuntime, type JitMode, runtimeOptions } from "./options.ts";
@@ -24,4 +25,4 @@ export {
   type Tensor4D,
   tf,
 } from "./tensorflow.ts";
-export { runUpdate, Variable, zerosVariable } from "./variable.ts";
+export { runUpdate, Variable, type VariableType, zerosVariable } from "./variable.ts";

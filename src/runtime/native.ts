@@ -10,6 +10,7 @@ export const DataType = {
   float: 1,
   int32: 3,
   uint8: 4,
+  int8: 6,
   string: 7,
   int64: 9,
   bool: 10,

@@ -12,6 +12,7 @@ import {
   type TensorMetadata,
   type TypedArray,
 } from "./native.ts";
+import { dtypeNumber, shownType } from "./ops.ts";
 import { addon, bindingWith, realBinding } from "./tensorflow.ts";
 import { type Variable, variableOfHandle } from "./variable.ts";
 
@@ -242,18 +243,23 @@ export class Recorder implements OpExecutor {
 
   readVariable(variable: Variable): TensorMetadata {
     const use = this.use(variable);
-    const dtype = variable.dtype === "int32" ? DataType.int32 : DataType.float;
+    const dtype = dtypeNumber(variable.dtype);
     if (use.value === null) {
       const controls = use.update === null ? this.waitFor : [use.update, ...this.waitFor];
       const attrs = [{ name: "dtype", type: AttrType.type, value: dtype }];
       const [read] = this.graph.addOp("ReadVariableOp", "", attrs, [use.placeholder], controls);
       this.graph.setShape(read.id, variable.shape);
       this.remember(read.id, dtype, variable.shape);
-      this.ops.push({ type: "ReadVariableOp", shapes: [variable.shape], flops: 0, bytes: variable.size * 4 });
+      this.ops.push({
+        type: "ReadVariableOp",
+        shapes: [variable.shape],
+        flops: 0,
+        bytes: variable.size * width(dtype),
+      });
       use.value = read.id;
       use.reads.push(read.id);
     }
-    return { id: this.base + use.value, dtype, shape: variable.shape };
+    return { id: this.base + use.value, dtype: shownType(dtype), shape: variable.shape };
   }
 
   private mustPrecede(variable: Variable): number[] {
@@ -303,8 +309,7 @@ export class Recorder implements OpExecutor {
   protected remember(id: number, dtype: number, shape: number[] | null): TensorMetadata {
     this.types[id] = dtype;
     this.shapes[id] = shape;
-    const reported = dtype === DataType.bfloat16 || dtype === DataType.half ? DataType.float : dtype;
-    return { id: this.base + id, dtype: reported, shape: shape ?? [] };
+    return { id: this.base + id, dtype: shownType(dtype), shape: shape ?? [] };
   }
 
   /** Estimated multiply-adds x 2 and bytes moved: products by their inner size, everything else one operation an element. */
@@ -353,7 +358,8 @@ function count(shape: number[]): number {
 }
 
 function width(dtype: number): number {
-  return dtype === DataType.bfloat16 || dtype === DataType.half ? 2 : dtype === DataType.bool ? 1 : 4;
+  if (dtype === DataType.bfloat16 || dtype === DataType.half) return 2;
+  return dtype === DataType.bool || dtype === DataType.int8 ? 1 : 4;
 }
 
 /** The binding tells a tensor's type and shape only of results, so ask for an identity. */

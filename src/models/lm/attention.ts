@@ -4,7 +4,7 @@ import {
   type InitializerStream,
   LayerNorm,
   Linear,
-  linear,
+  linearWith,
   Module,
   maskedScore,
   Parameter,
@@ -95,7 +95,7 @@ export class MultiheadAttention extends Module {
 
   /** x [B, S, D] -> its queries, keys and values side by side [B, S, D + 2 Dkv], for self-attention. */
   project(x: Tensor): Tensor {
-    return linear(x, this.inProjWeight.value, this.inProjBias?.value ?? null);
+    return linearWith(x, this.inProjWeight, this.inProjBias);
   }
 
   /** What `project` gives -> queries [B, H, S, Dh] and keys and values [B, Hkv, S, Dh], normalized and rotated. */
@@ -157,8 +157,7 @@ export class MultiheadAttention extends Module {
 
   /** x through rows `from` to `from + rows` of the packed projection. */
   private projection(x: Tensor, from: number, rows: number): Tensor {
-    const weight = tf.slice(this.inProjWeight.value, [from, 0], [rows, this.dim]);
-    return linear(x, weight, this.inProjBias && tf.slice(this.inProjBias.value, [from], [rows]));
+    return linearWith(x, this.inProjWeight, this.inProjBias, from, rows);
   }
 
   /** [B, L, N Dh] -> [B, N, L, Dh] */
