@@ -3,10 +3,7 @@
  * scale for each row, the row's largest value / 127. All else stays float32.
  */
 import { attr, hasKernels, runKernel, runOp, type Tensor, tf, Variable } from "../runtime/index.ts";
-
-/** How weights are kept. */
-export const WEIGHT_TYPES = ["float32", "bfloat16", "int8"] as const;
-export type WeightType = (typeof WEIGHT_TYPES)[number];
+import type { WeightType } from "./weight_types.ts";
 
 export class CompressedWeight {
   readonly shape: readonly [rows: number, columns: number];

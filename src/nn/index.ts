@@ -8,7 +8,7 @@ export {
   type ProjectedAttentionOptions,
   projectedAttention,
 } from "./attention.ts";
-export { CompressedWeight, WEIGHT_TYPES, type WeightType } from "./compressed_weight.ts";
+export { CompressedWeight } from "./compressed_weight.ts";
 export { dropout, withDropout } from "./dropout.ts";
 export { fingerprint } from "./fingerprint.ts";
 export * from "./functional.ts";
@@ -18,3 +18,4 @@ export { linear, matMul } from "./linear.ts";
 export { Module, Parameter } from "./module.ts";
 export { type Constants, type Part, recomputed } from "./recompute.ts";
 export { type LoadOptions, loadState, type TensorSource } from "./state.ts";
+export { WEIGHT_TYPES, type WeightType } from "./weight_types.ts";

@@ -5,8 +5,9 @@
  * `self_attn.in_proj_weight`, `layers[3]` is `layers.3`. A module that needs another name says so in `stateNames`.
  */
 import { type Tensor, type TypedArray, Variable } from "../runtime/index.ts";
-import { CompressedWeight, type WeightType } from "./compressed_weight.ts";
+import { CompressedWeight } from "./compressed_weight.ts";
 import type { Initializer } from "./initializers.ts";
+import type { WeightType } from "./weight_types.ts";
 
 /** A trained weight or, with `trainable: false`, a buffer that is only saved and loaded. */
 export class Parameter extends Variable {

@@ -1,13 +1,13 @@
 /** Weights in fewer bits: what they are rounded to, that all uses agree on it, and that the float32 ones are gone. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Linear, linearWith, Parameter } from "../../src/nn/index.ts";
-import { InitializerStream } from "../../src/nn/index.ts";
+import { InitializerStream, Linear, linearWith, Parameter } from "../../src/nn/index.ts";
 import { configureRuntime, jit, type Tensor, tf } from "../../src/runtime/index.ts";
 import type { JitMode } from "../../src/runtime/options.ts";
 import { close } from "../close.ts";
 
-const matrix = (shape: [number, number], seed: number) => tf.randomNormal(shape, 0, 1, "float32", seed) as Tensor;
+const matrix = (shape: [number, number], seed: number) =>
+  tf.randomNormal(shape, 0, 1, "float32", seed) as Tensor;
 
 test("bfloat16 keeps 8 bits of each number, int8 the nearest of 255 levels of each row", () => {
   const values = Float32Array.of(1, 1.0009765625, -3.14159274, 0.001, 127, 1, -63.4, 0);
@@ -31,7 +31,9 @@ for (const mode of ["none", "graph", "xla"] as JitMode[]) {
           layer.weight.compress(type);
           for (const rows of [1, 2, 40]) {
             const x = matrix([rows, 24], rows).reshape([rows, 1, 24]) as Tensor;
-            const f = jit((x: Tensor) => [layer.forward(x), linearWith(x, layer.weight, layer.bias, 3, 5)], { mode });
+            const f = jit((x: Tensor) => [layer.forward(x), linearWith(x, layer.weight, layer.bias, 3, 5)], {
+              mode,
+            });
             const [whole, part] = f(x);
             const expected = tf.add(
               tf.matMul(x.reshape([rows, 24]), layer.weight.value as never, false, true),

@@ -116,7 +116,7 @@ export class Generator {
             1,
             Math.min(MOST_STEPS_PER_RUN, Math.floor(SECONDS_PER_RUN / secondsPerStep)),
           );
-          const end = Math.min(length, until, offset + steps);
+          const end = Math.max(offset + 1, Math.min(length, until, offset + steps));
           const began = performance.now();
           sequence.codes = decoding.run(offset, end);
           secondsPerStep = (performance.now() - began) / 1000 / (end - offset);
