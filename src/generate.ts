@@ -16,6 +16,7 @@ import { terminal } from "./log/live_line.ts";
 import { configuredParams } from "./models/musicgen/configured.ts";
 import type { GenerateOptions } from "./models/musicgen/params.ts";
 import type { MusicGen } from "./models/musicgen.ts";
+import type { WeightType } from "./nn/weight_types.ts";
 import { checkedDevice, configureRuntime, type RuntimeOptions } from "./runtime/options.ts";
 import { resolveDoraDir } from "./xp/folder.ts";
 
@@ -33,7 +34,11 @@ export async function main(argv: string[]): Promise<number> {
   configureRuntime({ device: checkedDevice(device), jit: jit as RuntimeOptions["jit"] });
   const { loadMusicGen } = await import("./solvers/trained.ts");
   const doraDir = resolveDoraDir(composeTrainConfig([]));
-  const { musicgen, cfg, signature, epochs } = await loadMusicGen(options.model ?? null, doraDir);
+  const { musicgen, cfg, signature, epochs } = await loadMusicGen(
+    options.model ?? null,
+    doraDir,
+    options.weights as WeightType | undefined,
+  );
   process.stderr.write(`model ${signature}${epochs > 0 ? `, ${epochs} epochs` : ""}\n`);
   setStyle(musicgen, options);
   if (!options.unconditional && jobs.every(({ description }) => description === null))

@@ -4,6 +4,7 @@
 import { UserError } from "./errors.ts";
 import type { EncodecModel as LoadedEncodec } from "./models/encodec/index.ts";
 import type { MusicGen as LoadedMusicGen } from "./models/musicgen.ts";
+import { WEIGHT_TYPES, type WeightType } from "./nn/weight_types.ts";
 import {
   checkedDevice,
   checkedJit,
@@ -26,10 +27,15 @@ export type {
   StreamOptions,
 } from "./models/musicgen/params.ts";
 export type { AudioChunk, GeneratedAudio } from "./models/musicgen.ts";
-export { configureRuntime, type RuntimeOptions };
+export { configureRuntime, type RuntimeOptions, type WeightType };
 
 /** Where and how models run; the same in the whole process. */
 export type LoadOptions = Partial<Pick<RuntimeOptions, "device" | "jit">>;
+
+export interface MusicGenLoadOptions extends LoadOptions {
+  /** How the language model's matrices are kept: in fewer bits they take less memory and are read faster, and are less exact. */
+  weights?: WeightType;
+}
 
 /** A language model and its codec: descriptions in, audio out. */
 export type MusicGen = LoadedMusicGen;
@@ -40,10 +46,13 @@ export const MusicGen = {
    * folder in that layout; a file of AudioCraft's; a checkpoint or the signature of a run of this program; null is its newest.
    * @throws UserError when it is none of these, is damaged, or does not fit
    */
-  async fromPretrained(idOrPath: string | null, options: LoadOptions = {}): Promise<MusicGen> {
+  async fromPretrained(idOrPath: string | null, options: MusicGenLoadOptions = {}): Promise<MusicGen> {
+    const { weights = "float32" } = options;
+    if (!WEIGHT_TYPES.includes(weights))
+      throw new UserError(`weights=${weights}: use ${WEIGHT_TYPES.join(", ")}`);
     prepare(options);
     const { loadMusicGen } = await import("./solvers/trained.ts");
-    return (await loadMusicGen(idOrPath)).musicgen;
+    return (await loadMusicGen(idOrPath, undefined, weights)).musicgen;
   },
 };
 

@@ -2,6 +2,7 @@
 import { nearest } from "../config/suggest.ts";
 import { AUDIO_FORMATS } from "../data/audio/write.ts";
 import { UserError } from "../errors.ts";
+import { WEIGHT_TYPES } from "../nn/weight_types.ts";
 
 /** What an option takes, and how the help describes it. */
 interface Option {
@@ -141,6 +142,12 @@ const OPTIONS = {
     takes: "text",
     help: "where it is computed: cpu, cuda, cuda:1",
     absent: "cuda where there is one",
+  },
+  weights: {
+    takes: "text",
+    help: "how the model's weights are kept: fewer bits are less exact, and faster on CPUs",
+    absent: "float32",
+    among: WEIGHT_TYPES,
   },
   jit: { takes: "text", help: "how it is computed", absent: "auto", among: ["auto", "none", "graph", "xla"] },
 } as const satisfies Record<string, Option>;

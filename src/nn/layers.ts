@@ -1,9 +1,23 @@
 /** The layers that several models share. Weights have PyTorch's names and layouts. */
-import type { Tensor } from "../runtime/index.ts";
+import { type Tensor, tf } from "../runtime/index.ts";
 import { embedding, layerNorm } from "./functional.ts";
 import { type Initializer, type InitializerStream, ones, zeros } from "./initializers.ts";
 import { linear } from "./linear.ts";
 import { Module, Parameter } from "./module.ts";
+
+/** y = x W^T + b with parameters, or with their `count` rows from `from` on. x [..., in], weight [out, in] -> [..., count]. */
+export function linearWith(
+  x: Tensor,
+  weight: Parameter,
+  bias: Parameter | null,
+  from = 0,
+  count = weight.shape[0],
+): Tensor {
+  const whole = count === weight.shape[0];
+  const b = bias && (whole ? bias.value : (tf.slice(bias.value, [from], [count]) as Tensor));
+  if (weight.compressed) return weight.compressed.linear(x, b, from, count);
+  return linear(x, whole ? weight.value : tf.slice(weight.value, [from, 0], [count, weight.shape[1]]), b);
+}
 
 export class Linear extends Module {
   readonly weight: Parameter;
@@ -25,7 +39,7 @@ export class Linear extends Module {
 
   /** [..., in] -> [..., out] */
   forward(x: Tensor): Tensor {
-    return linear(x, this.weight.value, this.bias?.value ?? null);
+    return linearWith(x, this.weight, this.bias);
   }
 }
 

@@ -4,16 +4,64 @@
  * Names in a state dict come from the fields, in the snake_case of the original checkpoints: `selfAttn.inProjWeight` is
  * `self_attn.in_proj_weight`, `layers[3]` is `layers.3`. A module that needs another name says so in `stateNames`.
  */
-import { Variable } from "../runtime/index.ts";
+import { type Tensor, type TypedArray, Variable } from "../runtime/index.ts";
+import { CompressedWeight } from "./compressed_weight.ts";
 import type { Initializer } from "./initializers.ts";
+import type { WeightType } from "./weight_types.ts";
 
 /** A trained weight or, with `trainable: false`, a buffer that is only saved and loaded. */
 export class Parameter extends Variable {
   readonly trainable: boolean;
+  private weightType: WeightType = "float32";
+  private compressedWeight: CompressedWeight | null = null;
 
   constructor(shape: number[], initializer: Initializer, options: { trainable?: boolean } = {}) {
     super(shape, () => initializer(shape));
     this.trainable = options.trainable ?? true;
+  }
+
+  /**
+   * Keeps a matrix in fewer bits from now on, also when it is loaded only later. It can still be read and multiplied by, no more be
+   * trained.
+   */
+  compress(type: WeightType): void {
+    if (type === this.weightType) return;
+    if (this.weightType !== "float32" || this.shape.length !== 2)
+      throw new Error(`a ${this.weightType} parameter [${this.shape}] cannot become ${type}`);
+    this.weightType = type;
+    if (this.exists) this.compressValue();
+  }
+
+  /** The weight in few bits, when it is kept so. */
+  get compressed(): CompressedWeight | null {
+    if (this.weightType !== "float32" && !this.compressedWeight) this.compressValue();
+    return this.compressedWeight;
+  }
+
+  override get value(): Tensor {
+    return this.compressed?.value ?? super.value;
+  }
+
+  override load(values: TypedArray): void {
+    super.load(values);
+    if (this.weightType !== "float32") this.compressValue();
+  }
+
+  override dispose(): void {
+    this.compressedWeight?.dispose();
+    super.dispose();
+  }
+
+  private compressValue(): void {
+    const { weightType } = this;
+    if (weightType === "float32") return;
+    this.compressedWeight?.dispose();
+    this.compressedWeight = new CompressedWeight(
+      this.shape as [number, number],
+      () => super.value,
+      weightType,
+    );
+    super.dispose();
   }
 }
 

@@ -5,6 +5,8 @@ export { chromeTrace } from "./chrome_trace.ts";
 export { pullBack, seededGradients, valueAndGradientAt, valueAndGradients } from "./gradients.ts";
 export { runInPlace } from "./in_place.ts";
 export { computeAfter, hasKernels, inTurn, type Jitted, jit } from "./jit.ts";
+export { type LoopOptions, whileLoop } from "./loop.ts";
+export type { TypedArray } from "./native.ts";
 export { type OpTime, opTable, opTimes, percent } from "./op_times.ts";
 export { attr, runKernel, runOp } from "./ops.ts";
 export { checkedDevice, configureRuntime, type Device, type JitMode, runtimeOptions } from "./options.ts";
@@ -25,4 +27,4 @@ export {
   tf,
 } from "./tensorflow.ts";
 export { type TraceRecord, tracesSoFar, tracesText } from "./traces.ts";
-export { runUpdate, Variable, zerosVariable } from "./variable.ts";
+export { runUpdate, Variable, type VariableType, zerosVariable } from "./variable.ts";

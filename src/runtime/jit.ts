@@ -8,25 +8,13 @@
  */
 import { autocastType } from "./autocast.ts";
 import { eagerBinding } from "./eager.ts";
-import { DataType } from "./native.ts";
 import { withBinding } from "./ops.ts";
 import { type JitMode, runtimeOptions } from "./options.ts";
 import { firstId, type OpRecord, Recorder, TraceError } from "./recorder.ts";
-import { addon, backend, isGpu, realBinding, type Tensor, Tensor_, tf } from "./tensorflow.ts";
+import { addon, backend, isGpu, realBinding, type Tensor, tf } from "./tensorflow.ts";
 import { recordTrace } from "./traces.ts";
+import { dtypeNumber, flatten, mapTensors, template } from "./tree.ts";
 import type { Variable } from "./variable.ts";
-
-/** Tensors in any nesting of arrays and objects; other values are static: part of the function, not of its inputs. */
-export type Tree =
-  | Tensor
-  | Variable
-  | number
-  | string
-  | boolean
-  | null
-  | undefined
-  | Tree[]
-  | { [key: string]: Tree };
 
 export interface JitOptions {
   /** Name for errors and printouts; the function's own name otherwise. */
@@ -49,6 +37,8 @@ export interface Jitted<A extends unknown[], R> {
 
 interface Trace {
   functionName: string;
+  /** Functions that it calls. */
+  functions: string[];
   signature: string;
   captured: number[];
   variables: Variable[];
@@ -61,6 +51,27 @@ interface Trace {
 
 let current: Recorder | null = null;
 let functions = 0;
+
+/** The recorder of the function that is being traced, if one is. */
+export function currentRecorder(): Recorder | null {
+  return current;
+}
+
+/** Records what `f` does, scopes and all, into `recorder`. */
+export function recordInto(recorder: Recorder, f: () => void): void {
+  const outer = current;
+  current = recorder;
+  try {
+    withBinding(recorder.binding(), () => void tf.tidy(f));
+  } finally {
+    current = outer;
+  }
+}
+
+/** A name for a function of TensorFlow's that no other has. */
+export function functionName(name: string): string {
+  return `${name.replace(/[^A-Za-z0-9_]/g, "_")}_${++functions}`;
+}
 
 /**
  * Runs `f` for each item, one after the other also in a graph: the ops of an item begin when the variables that the item
@@ -119,7 +130,8 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
     traces: { get: () => traces.size },
     dispose: {
       value: () => {
-        for (const trace of traces.values()) addon.removeFunction(trace.functionName);
+        for (const { functionName, functions } of traces.values())
+          for (const name of [functionName, ...functions]) addon.removeFunction(name);
         traces.clear();
       },
     },
@@ -146,7 +158,7 @@ function record(
   mode: JitMode,
   signature: string,
 ): Trace {
-  const functionName = `${name.replace(/[^A-Za-z0-9_]/g, "_")}_${++functions}`;
+  const ownName = functionName(name);
   const { recorder, argumentIds, results, rebuild } = trace(name, fn, args, mode);
   const variables = [...recorder.variables.keys()];
   const inputs = [
@@ -156,7 +168,7 @@ function record(
   ];
   try {
     recorder.graph.registerFunction(
-      functionName,
+      ownName,
       inputs,
       results.map(({ id }) => id),
       recorder.updates(),
@@ -168,7 +180,8 @@ function record(
     recorder.graph.dispose();
   }
   return {
-    functionName,
+    functionName: ownName,
+    functions: recorder.functions,
     signature,
     captured: recorder.captured,
     variables,
@@ -184,26 +197,21 @@ function trace(name: string, fn: (...args: never[]) => unknown, args: unknown[],
   const argumentIds: number[] = [];
   let rebuild: Trace["rebuild"] = () => undefined;
   const results: { id: number; dtype: number; shape: number[] }[] = [];
-  current = recorder;
   try {
-    withBinding(recorder.binding(), () =>
-      tf.tidy(() => {
-        const traced = mapTensors(args, (tensor) => {
-          const metadata = recorder.argument(dtypeNumber(tensor), tensor.shape);
-          argumentIds.push(metadata.id - firstId);
-          return backend.createOutputTensor(metadata);
-        }) as never[];
-        const outputs: Tensor[] = [];
-        const result = fn(...traced);
-        rebuild = template(result, outputs);
-        for (const id of backend.getInputTensorIds(outputs)) results.push(recorder.output(id));
-      }),
-    );
+    recordInto(recorder, () => {
+      const traced = mapTensors(args, (tensor) => {
+        const metadata = recorder.argument(dtypeNumber(tensor), tensor.shape);
+        argumentIds.push(metadata.id - firstId);
+        return backend.createOutputTensor(metadata);
+      }) as never[];
+      const outputs: Tensor[] = [];
+      const result = fn(...traced);
+      rebuild = template(result, outputs);
+      for (const id of backend.getInputTensorIds(outputs)) results.push(recorder.output(id));
+    });
   } catch (error) {
     recorder.graph.dispose();
     throw error;
-  } finally {
-    current = null;
   }
   return { recorder, argumentIds, results, rebuild };
 }
@@ -215,76 +223,6 @@ function exportGraph(name: string, fn: (...args: never[]) => unknown, args: unkn
   } finally {
     recorder.graph.dispose();
   }
-}
-
-/** Appends the tensors of a tree in order; returns its key: structure, static values, dtypes and shapes. */
-function flatten(tree: unknown, tensors: Tensor[]): string {
-  if (tree instanceof Tensor_) {
-    tensors.push(tree as Tensor);
-    return `${tree.dtype}[${tree.shape}]`;
-  }
-  if (Array.isArray(tree)) return `(${tree.map((item) => flatten(item, tensors)).join(" ")})`;
-  if (isPlainObject(tree)) {
-    return `{${Object.keys(tree)
-      .map((key) => `${key}:${flatten(tree[key], tensors)}`)
-      .join(" ")}}`;
-  }
-  if (typeof tree === "object" && tree !== null) return objectKey(tree);
-  return typeof tree === "string" ? JSON.stringify(tree) : String(tree);
-}
-
-/** Variables and other objects are static arguments: told apart by identity. */
-const objectKeys = new WeakMap<object, string>();
-let objectCount = 0;
-function objectKey(object: object): string {
-  const known = objectKeys.get(object);
-  if (known) return known;
-  const key = `#${++objectCount}`;
-  objectKeys.set(object, key);
-  return key;
-}
-
-function mapTensors(tree: unknown, f: (tensor: Tensor) => unknown): unknown {
-  if (tree instanceof Tensor_) return f(tree as Tensor);
-  if (Array.isArray(tree)) return tree.map((item) => mapTensors(item, f));
-  if (isPlainObject(tree))
-    return Object.fromEntries(Object.entries(tree).map(([key, value]) => [key, mapTensors(value, f)]));
-  return tree;
-}
-
-/** Collects a result's tensors and remembers its structure; static values of the first run are kept. */
-function template(tree: unknown, tensors: Tensor[]): (values: Tensor[]) => unknown {
-  const indexes = mapTensors(tree, (tensor) => new Slot(tensors.push(tensor) - 1));
-  const fill = (node: unknown, values: Tensor[]): unknown => {
-    if (node instanceof Slot) return values[node.index];
-    if (Array.isArray(node)) return node.map((item) => fill(item, values));
-    if (isPlainObject(node))
-      return Object.fromEntries(Object.entries(node).map(([key, value]) => [key, fill(value, values)]));
-    return node;
-  };
-  return (values) => fill(indexes, values);
-}
-
-class Slot {
-  readonly index: number;
-  constructor(index: number) {
-    this.index = index;
-  }
-}
-
-function isPlainObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
-}
-
-function dtypeNumber(tensor: Tensor): number {
-  const known: Record<string, number> = {
-    float32: DataType.float,
-    int32: DataType.int32,
-    bool: DataType.bool,
-  };
-  const dtype = known[tensor.dtype];
-  if (dtype === undefined) throw new TraceError(`jit: arguments of type ${tensor.dtype} are not supported`);
-  return dtype;
 }
 
 function describeTrace(name: string, trace: Trace): string {

@@ -9,7 +9,7 @@ export type OpInput = Tensor | { readonly handle: number };
 export type OpAttrs = Record<string, boolean | Omit<OpAttr, "name">>;
 
 export const attr = {
-  type: (dtype: "float32" | "int32" | "bool" | number) => ({
+  type: (dtype: TypeName | number) => ({
     type: AttrType.type,
     value: dtypeNumber(dtype),
   }),
@@ -29,7 +29,7 @@ export function runOp(name: string, inputs: OpInput[], attrs: OpAttrs = {}, outp
   );
   return backend.binding
     .executeOp(name, attrList(attrs), ids, outputs)
-    .map((metadata) => backend.createOutputTensor(metadata));
+    .map((metadata) => backend.createOutputTensor({ ...metadata, dtype: shownType(metadata.dtype) }));
 }
 
 /**
@@ -59,7 +59,23 @@ export function withBinding<T>(binding: Binding, f: () => T): T {
   }
 }
 
-function dtypeNumber(dtype: "float32" | "int32" | "bool" | number): number {
-  if (typeof dtype === "number") return dtype;
-  return { float32: DataType.float, int32: DataType.int32, bool: DataType.bool }[dtype];
+/** Types by the names that tfjs gives them, and those that it does not know. */
+const typeNumbers = {
+  float32: DataType.float,
+  int32: DataType.int32,
+  bool: DataType.bool,
+  bfloat16: DataType.bfloat16,
+  int8: DataType.int8,
+} as const;
+
+export type TypeName = keyof typeof typeNumbers;
+
+export function dtypeNumber(dtype: TypeName | number): number {
+  return typeof dtype === "number" ? dtype : typeNumbers[dtype];
+}
+
+/** What tfjs takes a tensor for that has a type which it does not know: ops that read it name its type themselves. */
+export function shownType(dtype: number): number {
+  if (dtype === DataType.bfloat16 || dtype === DataType.half) return DataType.float;
+  return dtype === DataType.int8 ? DataType.int32 : dtype;
 }

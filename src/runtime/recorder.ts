@@ -12,6 +12,7 @@ import {
   type TensorMetadata,
   type TypedArray,
 } from "./native.ts";
+import { dtypeNumber, shownType } from "./ops.ts";
 import { runtimeOptions } from "./options.ts";
 import { addon, bindingWith, isGpu, realBinding } from "./tensorflow.ts";
 import { type Variable, variableOfHandle } from "./variable.ts";
@@ -43,13 +44,17 @@ interface VariableUse {
 }
 
 export class Recorder implements OpExecutor {
+  /** Ids of the tensors recorded here start here, above those of a recorder around this one. */
+  readonly base: number = firstId;
   readonly graph: NativeGraph = new addon.Graph();
   readonly ops: OpRecord[] = [];
   /** Ids of real tensors that the function closed over, in the order of their extra inputs. */
   readonly captured: number[] = [];
   readonly capturedInputs: number[] = [];
   readonly variables = new Map<Variable, VariableUse>();
-  private readonly name: string;
+  /** Names of the functions that the graph calls; whoever frees its function frees them, too. */
+  readonly functions: string[] = [];
+  readonly name: string;
   readonly forXla: boolean;
   private readonly types: number[] = [];
   private readonly shapes: (number[] | null)[] = [];
@@ -83,7 +88,7 @@ export class Recorder implements OpExecutor {
       },
       tensorDataSync: (id) => {
         if (id < firstId) return realBinding.tensorDataSync(id);
-        const what = `${this.origins[id - firstId] ?? "an argument"} [${this.shapes[id - firstId]}]`;
+        const what = `${this.origins[id - this.base] ?? "an argument"} [${this.shapes[id - this.base] ?? "?"}]`;
         throw this.error(
           `asks for the value of a tensor (${what}), which a graph does not have while it is traced`,
         );
@@ -97,8 +102,8 @@ export class Recorder implements OpExecutor {
 
   /** An input of the function. */
   argument(dtype: number, shape: number[]): TensorMetadata {
-    const id = this.graph.placeholder(`arg_${this.types.length}`, dtype, shape);
-    return this.remember(id, dtype, shape);
+    const id = this.input(`arg_${this.types.length}`, dtype, shape);
+    return { id: this.base + id, dtype, shape };
   }
 
   execute(name: string, attrs: OpAttr[], inputs: number[], outputs: number): TensorMetadata[] {
@@ -112,12 +117,11 @@ export class Recorder implements OpExecutor {
     const written = variables.filter((v): v is Variable => v !== undefined);
     const controls = written.flatMap((v) => this.mustPrecede(v));
     const results = this.add(name, attrs, graphInputs, controls, inputs);
-    for (const variable of written) this.updated(variable, results[0].id - firstId);
+    for (const variable of written) this.updated(variable, results[0].id - this.base);
     return results.slice(0, outputs);
   }
 
   dtypeOf(id: number): number {
-    if (id >= firstId) return this.types[id - firstId];
     return this.types[this.graphId(id)];
   }
 
@@ -163,7 +167,7 @@ export class Recorder implements OpExecutor {
   output(id: number): { id: number; dtype: number; shape: number[] } {
     const source = this.graphId(id);
     const [result] = this.add("Identity", [], [source], [], [id]);
-    return { id: result.id - firstId, dtype: this.types[source], shape: result.shape };
+    return { id: result.id - this.base, dtype: this.types[source], shape: result.shape };
   }
 
   /** The updates that must run though no output depends on them. */
@@ -173,8 +177,8 @@ export class Recorder implements OpExecutor {
   }
 
   /** The graph's id of a tensor: recorded, constant, or captured from outside. */
-  private graphId(id: number): number {
-    if (id >= firstId) return id - firstId;
+  graphId(id: number): number {
+    if (id >= this.base) return id - this.base;
     const known = this.graphIds.get(id);
     if (known !== undefined) return known;
     const constant = this.constants.get(id);
@@ -184,11 +188,7 @@ export class Recorder implements OpExecutor {
       this.remember(graphId, constant.dtype, constant.shape);
       this.constants.delete(id);
     } else {
-      const { dtype, shape } = describeRealTensor(id);
-      graphId = this.graph.placeholder(`captured_${this.captured.length}`, dtype, shape);
-      this.remember(graphId, dtype, shape);
-      this.captured.push(id);
-      this.capturedInputs.push(graphId);
+      graphId = this.capture(id);
     }
     this.graphIds.set(id, graphId);
     return graphId;
@@ -206,31 +206,79 @@ export class Recorder implements OpExecutor {
     return [...batch, a[a.length - (transposeA ? 1 : 2)], b[b.length - (transposeB ? 2 : 1)]];
   }
 
-  private use(variable: Variable): VariableUse {
+  /** Type and shape of a tensor by its graph's id. */
+  describe(graphId: number): { dtype: number; shape: number[] | null } {
+    return { dtype: this.types[graphId], shape: this.shapes[graphId] };
+  }
+
+  /** Makes an input for a tensor from outside; returns the graph's id. */
+  protected capture(id: number): number {
+    const { dtype, shape } = describeRealTensor(id);
+    const graphId = this.input(`captured_${this.captured.length}`, dtype, shape);
+    this.captured.push(id);
+    this.capturedInputs.push(graphId);
+    return graphId;
+  }
+
+  protected input(name: string, dtype: number, shape: number[] | null): number {
+    const graphId = this.graph.placeholder(name, dtype, shape);
+    this.remember(graphId, dtype, shape);
+    return graphId;
+  }
+
+  use(variable: Variable): VariableUse {
     let use = this.variables.get(variable);
     if (!use) {
-      const placeholder = this.graph.placeholder(`variable_${this.variables.size}`, DataType.resource, null);
-      this.remember(placeholder, DataType.resource, null);
+      const placeholder = this.input(`variable_${this.variables.size}`, DataType.resource, null);
       use = { placeholder, value: null, update: null, reads: [] };
       this.variables.set(variable, use);
     }
     return use;
   }
 
-  private readVariable(variable: Variable): TensorMetadata {
+  /**
+   * Adds the loop of two registered functions over tensors and variables, which it counts as updating. Returns what the
+   * tensors are after it.
+   */
+  addLoop(
+    functions: { cond: string; body: string },
+    tensors: number[],
+    variables: Variable[],
+  ): TensorMetadata[] {
+    const handles = variables.map((variable) => this.use(variable).placeholder);
+    const inputs = [...tensors, ...handles];
+    const attrs: OpAttr[] = [
+      { name: "T", type: AttrType.type, value: inputs.map((id) => this.types[id]) },
+      { name: "cond", type: AttrType.func, value: functions.cond },
+      { name: "body", type: AttrType.func, value: functions.body },
+    ];
+    const controls = variables.flatMap((variable) => this.mustPrecede(variable));
+    this.declared = tensors.map((id) => this.shapes[id]!);
+    const ids = inputs.map((id) => this.base + id);
+    const results = this.add("While", attrs, inputs, controls, ids);
+    for (const variable of variables) this.updated(variable, results[0].id - this.base);
+    return results.slice(0, tensors.length);
+  }
+
+  readVariable(variable: Variable): TensorMetadata {
     const use = this.use(variable);
-    const dtype = variable.dtype === "int32" ? DataType.int32 : DataType.float;
+    const dtype = dtypeNumber(variable.dtype);
     if (use.value === null) {
       const controls = use.update === null ? this.waitFor : [use.update, ...this.waitFor];
       const attrs = [{ name: "dtype", type: AttrType.type, value: dtype }];
       const [read] = this.graph.addOp("ReadVariableOp", "", attrs, [use.placeholder], controls);
       this.graph.setShape(read.id, variable.shape);
       this.remember(read.id, dtype, variable.shape);
-      this.ops.push({ type: "ReadVariableOp", shapes: [variable.shape], flops: 0, bytes: variable.size * 4 });
+      this.ops.push({
+        type: "ReadVariableOp",
+        shapes: [variable.shape],
+        flops: 0,
+        bytes: variable.size * width(dtype),
+      });
       use.value = read.id;
       use.reads.push(read.id);
     }
-    return { id: firstId + use.value, dtype, shape: variable.shape };
+    return { id: this.base + use.value, dtype: shownType(dtype), shape: variable.shape };
   }
 
   private mustPrecede(variable: Variable): number[] {
@@ -238,7 +286,7 @@ export class Recorder implements OpExecutor {
     return use.update === null ? use.reads : [...use.reads, use.update];
   }
 
-  private updated(variable: Variable, update: number): void {
+  protected updated(variable: Variable, update: number): void {
     const use = this.use(variable);
     use.update = update;
     use.value = null;
@@ -277,17 +325,10 @@ export class Recorder implements OpExecutor {
     return described;
   }
 
-  private remember(id: number, dtype: number, shape: number[] | null): TensorMetadata {
+  protected remember(id: number, dtype: number, shape: number[] | null): TensorMetadata {
     this.types[id] = dtype;
     this.shapes[id] = shape;
-    // types that tfjs does not know, as those that it takes for them
-    const reported =
-      dtype === DataType.bfloat16 || dtype === DataType.half
-        ? DataType.float
-        : dtype === DataType.int8
-          ? DataType.int32
-          : dtype;
-    return { id: firstId + id, dtype: reported, shape: shape ?? [] };
+    return { id: this.base + id, dtype: shownType(dtype), shape: shape ?? [] };
   }
 
   /** Estimated multiply-adds x 2 and bytes moved: products by their inner size, everything else one operation an element. */
@@ -321,11 +362,11 @@ export class Recorder implements OpExecutor {
   }
 
   private show(id: number): string {
-    const shape = this.shapes[id >= firstId ? id - firstId : (this.graphIds.get(id) ?? -1)];
+    const shape = this.shapes[id >= this.base ? id - this.base : (this.graphIds.get(id) ?? -1)];
     return shape ? `[${shape}]` : "…";
   }
 
-  private error(what: string): TraceError {
+  protected error(what: string): TraceError {
     const mode = autocastType() === null ? "" : ` under autocast(${autocastType()})`;
     return new TraceError(`jit(${this.name})${mode}: ${what}\n  ${userLine()}`);
   }

@@ -11,15 +11,18 @@ let count = 0;
 /** Variables by the id of their handle, for the recorder. */
 const byHandle = new Map<number, Variable>();
 
+/** Values of the last two are only for ops that name their type: tfjs does not know it. */
+export type VariableType = "float32" | "int32" | "bfloat16" | "int8";
+
 export class Variable {
   readonly shape: number[];
-  readonly dtype: "float32" | "int32";
+  readonly dtype: VariableType;
   private readonly initial: () => Tensor | TypedArray;
   private handleId: number | null = null;
   private bound: Tensor | null = null;
 
   /** `initial` makes the first value, on first use: a tensor or host values of `shape`. */
-  constructor(shape: number[], initial: () => Tensor | TypedArray, dtype: "float32" | "int32" = "float32") {
+  constructor(shape: number[], initial: () => Tensor | TypedArray, dtype: VariableType = "float32") {
     this.shape = shape;
     this.dtype = dtype;
     this.initial = initial;
@@ -27,6 +30,11 @@ export class Variable {
 
   get size(): number {
     return this.shape.reduce((a, b) => a * b, 1);
+  }
+
+  /** Whether it has a value. */
+  get exists(): boolean {
+    return this.handleId !== null;
   }
 
   /** Id of the resource handle. Makes the variable, with its first value, when there is none yet. */
@@ -103,7 +111,7 @@ export class Variable {
 
   /** Puts a single number in the place of the value, until the next `assign`. */
   letGo(): void {
-    this.store(zeros([], this.dtype));
+    this.store(zeros([], this.dtype as "float32" | "int32"));
   }
 
   dispose(): void {
@@ -136,7 +144,7 @@ export class Variable {
    */
   private toTensor(value: Tensor | TypedArray): Tensor {
     if (!ArrayBuffer.isView(value)) return value as Tensor;
-    const lent = tf.tensor(value as TypedArray, this.shape, this.dtype);
+    const lent = tf.tensor(value as TypedArray, this.shape, this.dtype as "float32");
     return runOp("DeepCopy", [lent], { T: attr.type(this.dtype) })[0];
   }
 }

@@ -5,7 +5,7 @@ import { buildCompressionModel, buildLM, trainedDuration } from "../models/build
 import type { MusicGenLM } from "../models/lm/lm.ts";
 import { MusicGen } from "../models/musicgen.ts";
 import { openPretrained } from "../models/pretrained/index.ts";
-import { loadState } from "../nn/index.ts";
+import { loadState, type WeightType } from "../nn/index.ts";
 import { resolveDoraDir } from "../xp/folder.ts";
 import { openTrained } from "./checkpoint.ts";
 import { locateModel } from "./resolve.ts";
@@ -50,13 +50,21 @@ export async function openMusicGen(name: string | null, doraDir?: string): Promi
   return { ...pretrained, signature: pretrained.name, epochs: 0, metadata: {} };
 }
 
-/** Builds codec and language model as the model's config says and loads its (best) weights. `name` as in `openMusicGen`. */
-export async function loadMusicGen(name: string | null, doraDir?: string): Promise<LoadedMusicGen> {
+/**
+ * Builds codec and language model as the model's config says and loads its (best) weights. `name` as in `openMusicGen`; `weights` is
+ * how the language model's matrices are kept.
+ */
+export async function loadMusicGen(
+  name: string | null,
+  doraDir?: string,
+  weights: WeightType = "float32",
+): Promise<LoadedMusicGen> {
   const found = await openMusicGen(name, doraDir);
   try {
     const cfg = asMusicGenConfig(found.config);
     const codec = await buildCompressionModel(cfg);
     const lm = await buildLM(cfg);
+    lm.compress(weights);
     found.loadInto(lm);
     const musicgen = new MusicGen(lm, codec, trainedDuration(cfg));
     return { musicgen, cfg, signature: found.signature, epochs: found.epochs };

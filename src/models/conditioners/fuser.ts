@@ -56,6 +56,20 @@ export class ConditionFuser {
     this.positionScale = config.cross_attention_pos_emb ? (config.cross_attention_pos_emb_scale ?? 1) : null;
   }
 
+  /** Whether some condition has a part in the input of every step. */
+  get addsToSteps(): boolean {
+    return this.uses("sum") || this.uses("input_interpolate");
+  }
+
+  /** Whether some condition comes before the steps. */
+  get prepends(): boolean {
+    return this.uses("prepend");
+  }
+
+  private uses(method: FuseMethod): boolean {
+    return [...this.methods.values()].some((methods) => methods.includes(method));
+  }
+
   /** The names that some method lists. */
   get names(): string[] {
     return [...this.methods.keys()];
@@ -66,6 +80,12 @@ export class ConditionFuser {
     const methods = this.methods.get(name);
     if (methods) return methods;
     throw new UserError(`fuser: condition "${name}" is in none of ${FUSE_METHODS.join(", ")}; add it to one`);
+  }
+
+  /** What cross-attention looks at, without fusing the others with an input. */
+  crossOf(conditions: Record<string, ConditionTensors>): Fused["cross"] {
+    const cross = Object.entries(conditions).filter(([name]) => this.methodsOf(name).includes("cross"));
+    return this.crossSource(cross.map(([, condition]) => condition));
   }
 
   /**

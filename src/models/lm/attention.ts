@@ -4,15 +4,15 @@ import {
   type InitializerStream,
   LayerNorm,
   Linear,
-  linear,
+  linearWith,
   Module,
-  maskedScore,
   Parameter,
   type ProjectedAttentionOptions,
   projectedAttention,
   zeros,
 } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
+import { type CachePlace, cachedAttention, type LayerCache, stepAttention } from "./cached_attention.ts";
 import { type TransformerConfig, usesRope } from "./config.ts";
 import { weightInit } from "./initialization.ts";
 import { RotaryEmbedding, type RotatedHeads, type Rotations, rotate, rotateProjection } from "./rope.ts";
@@ -98,7 +98,7 @@ export class MultiheadAttention extends Module {
 
   /** x [B, S, D] -> its queries, keys and values side by side [B, S, D + 2 Dkv], for self-attention. */
   project(x: Tensor): Tensor {
-    return linear(x, this.inProjWeight.value, this.inProjBias?.value ?? null);
+    return linearWith(x, this.inProjWeight, this.inProjBias);
   }
 
   /** What `project` gives -> self-attention's output [B, S, D]. */
@@ -152,23 +152,23 @@ export class MultiheadAttention extends Module {
     return this.merge(attention(queries, keys, values, bias, { dropout, asFloat32 }));
   }
 
-  /**
-   * One step's queries [B, H, 1, Dh] to keys and values in two parts; bias [1, 1, 1, past + recent] -> [B, 1, D].
-   * `attention_as_float32` has no part here: generation never runs under autocast.
-   */
-  attendStep(queries: Tensor, past: KeyValues, recent: KeyValues, bias: Tensor): Tensor {
-    const [batch, heads] = queries.shape as [number, number];
-    const groups = [batch, heads / this.kvRepeat, this.kvRepeat, this.headDim]; // the queries that share keys
-    const q = tf.mul(queries.reshape(groups), 1 / Math.sqrt(this.headDim));
-    const scores = [past, recent].map(
-      ({ keys }) => tf.matMul(q as never, keys as never, false, true) as Tensor,
-    );
-    const weights = tf.softmax(tf.add(tf.concat(scores, -1), bias));
-    const parts = tf.split(weights, [past.keys.shape[2]!, recent.keys.shape[2]!], -1);
-    const outputs = [past, recent].map(
-      ({ values }, i) => tf.matMul(parts[i] as never, values as never) as Tensor,
-    );
-    return this.merge(tf.add(outputs[0], outputs[1]).reshape([batch, heads, 1, this.headDim]));
+  /** One step x [B, 1, D] of self-attention, to itself and what the cache holds; goes into the cache. -> [B, 1, D] */
+  step(x: Tensor, cache: LayerCache, place: CachePlace): Tensor {
+    return this.outProj.forward(cachedAttention(this.normalized(this.project(x)), cache, place));
+  }
+
+  /** One step x [B, 1, D] of cross-attention -> [B, 1, D] */
+  crossStep(x: Tensor, keyValues: KeyValues, bias: Tensor | null): Tensor {
+    const projected = this.projectQueries(x);
+    const queries = this.qLayerNorm ? this.qLayerNorm.forward(projected) : projected;
+    return this.outProj.forward(stepAttention(queries, keyValues, bias));
+  }
+
+  /** Queries, keys and values side by side, those that have norms normalized. */
+  private normalized(packed: Tensor): Tensor {
+    if (!this.qLayerNorm || !this.kLayerNorm) return packed;
+    const [q, k, v] = tf.split(packed, [this.dim, this.kvDim, this.kvDim], -1);
+    return tf.concat([this.qLayerNorm.forward(q), this.kLayerNorm.forward(k), v], -1);
   }
 
   /** Projections of queries, keys and values, normalized and rotated: in one tensor as they were, or in three. */
@@ -189,8 +189,7 @@ export class MultiheadAttention extends Module {
 
   /** x through rows `from` to `from + rows` of the packed projection. */
   private projection(x: Tensor, from: number, rows: number): Tensor {
-    const weight = tf.slice(this.inProjWeight.value, [from, 0], [rows, this.dim]);
-    return linear(x, weight, this.inProjBias && tf.slice(this.inProjBias.value, [from], [rows]));
+    return linearWith(x, this.inProjWeight, this.inProjBias, from, rows);
   }
 
   /** [B, L, N Dh] -> [B, N, L, Dh] */
@@ -213,14 +212,6 @@ export function ropeOf(config: TransformerConfig): RotaryEmbedding {
     xpos: config.xpos,
     scale: config.positional_scale ?? 1,
   });
-}
-
-/** [1, 1, 1, past + block]: all of the past and the block up to the slot (int32 scalar), no older than `pastContext`. */
-export function streamingBias(past: number, block: number, slot: Tensor, pastContext: number | null): Tensor {
-  const ages = tf.sub(tf.add(slot.toFloat(), past), tf.range(0, past + block, 1, "float32")); // 0 is this step
-  let hidden = tf.less(ages, 0);
-  if (pastContext !== null) hidden = tf.logicalOr(hidden, tf.greater(ages, pastContext));
-  return tf.mul(hidden.toFloat(), maskedScore).reshape([1, 1, 1, past + block]);
 }
 
 /** Whether the original would use PyTorch's own attention module, whose weights have an `mha.` before their names. */

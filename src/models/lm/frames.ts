@@ -30,6 +30,12 @@ export class FrameProgress {
     return this.complete - this.taken;
   }
 
+  /** The step after which `frames` of them are complete and not taken yet; the last one when there are not so many more. */
+  stepThatCompletes(frames: number): number {
+    const last = Math.min(this.taken + frames, this.lastSteps.length);
+    return this.lastSteps.subarray(this.taken, last).reduce((latest, step) => Math.max(latest, step), 0);
+  }
+
   /** These frames, out of the sequence int32 [B, K, S]: codes int32 [B, K, frames]; `firstFrame` counts from the origin. */
   take(sequence: Int32Array): { codes: Int32Array; frames: number; firstFrame: number } {
     const { indexes, length } = this.pattern.revertIndexes(false, this.sequenceLength);

@@ -2,20 +2,19 @@
  * Autoregressive generation: a pattern's sequence is filled step by step, with cached keys and values and classifier-free
  * guidance (MusicGen, arXiv 2306.05284).
  *
- * Self-attention keeps its settled past in tensors of fixed length and the recent steps in a block that is filled in place
- * of zeros; a full block is appended to the past. So a step costs what its length costs, and is retraced once a block.
+ * What is known at the beginning (conditions, a prompt) goes through the transformer in one call. From then on a whole step,
+ * from the tokens before to the tokens drawn, is the body of one loop inside TensorFlow (`DecodingLoop`), which comes back now
+ * and then, for progress, for frames to be heard, and to be stopped. One trace serves all lengths up to its capacity.
  */
 import { setImmediate } from "node:timers/promises";
 import { UserError } from "../../errors.ts";
-import { type Jitted, jit, scoped, type Tensor, tf } from "../../runtime/index.ts";
-import type { ConditionTensors } from "../conditioners/base.ts";
 import type { PreparedConditions } from "../conditioners/provider.ts";
-import type { KeyValues } from "./attention.ts";
+import { DecodingLoop, UNKNOWN } from "./decoding_loop.ts";
 import { FrameProgress } from "./frames.ts";
-import { type Guidance, guided, rowCopies } from "./guidance.ts";
+import { type Guidance, rowCopies } from "./guidance.ts";
 import type { MusicGenLM } from "./lm.ts";
-import { type SamplingOptions, sampleToken } from "./sampling.ts";
-import type { StreamingState } from "./transformer.ts";
+import { Prefill } from "./prefill.ts";
+import type { SamplingOptions } from "./sampling.ts";
 
 export interface GenerationOptions extends SamplingOptions {
   /** Frames to generate, prompt included. */
@@ -29,7 +28,7 @@ export interface GenerationOptions extends SamplingOptions {
   /** int32 [B, K, T0] to continue from. */
   prompt?: { codes: Int32Array; frames: number } | null;
   removePrompts?: boolean;
-  /** Called after every step with the steps done and their total; throwing stops the generation. */
+  /** Called for every step with the steps done and their total, several in a row; throwing stops the generation. */
   onStep?: (done: number, total: number) => void;
   /**
    * Called with codes int32 [B, K, n] of the frames that were completed since the last call, when there are
@@ -47,59 +46,20 @@ export interface ConditionStreams {
   streams: PreparedConditions[];
 }
 
-const blockSize = 64;
-
-interface Draw {
-  /** int32 [B, 2] */
-  seeds: Tensor;
-  cfgCoef: Tensor;
-  cfgCoefBeta: Tensor;
-  guidance: Guidance;
-  sampling: SamplingOptions;
-}
-
-interface StepResult {
-  token: Tensor;
-  recent: KeyValues[][];
-}
-
-interface Prefilled extends StepResult {
-  states: StreamState[];
-  /** How many steps the conditions of each stream put before the sequence. */
-  prefixLengths: number[];
-}
-
-/** What one stream remembers between steps. */
-interface StreamState extends StreamingState {
-  /** The conditions that have a part in the input of every step. */
-  conditions: Record<string, ConditionTensors>;
-}
-
-/** Where a step is. */
-interface Place {
-  /** int32 scalars: of the step, in the sequence; in each stream, with its prefix before it; in the block of recent steps. */
-  step: Tensor;
-  positions: Tensor[];
-  slot: Tensor;
-  /** Steps of the sequence that the model is trained on, when conditions have to be laid along them. */
-  total: number | null;
-}
+/** How long the loop runs by itself: progress is shown and signals are heard about this often. */
+const SECONDS_PER_RUN = 0.2;
+const MOST_STEPS_PER_RUN = 50;
 
 export class Generator {
   private readonly lm: MusicGenLM;
-  /** Whether conditions have a part in the input of every step. */
-  private readonly addsConditions: boolean;
-  private readonly prefill: Jitted<[Tensor[], PreparedConditions[], number | null, Draw], Prefilled>;
-  private readonly step: Jitted<[Tensor[], Place, StreamState[], Draw], StepResult>;
+  private readonly prefill: Prefill;
+  private readonly loop: DecodingLoop;
 
   constructor(lm: MusicGenLM) {
     if (!lm.config.causal) throw new UserError("generation needs transformer_lm.causal=true");
     this.lm = lm;
-    this.addsConditions = lm.fuser.names.some((name) =>
-      lm.fuser.methodsOf(name).some((method) => method === "sum" || method === "input_interpolate"),
-    );
-    this.prefill = jit((...args) => this.runPrefill(...args), { name: "prefill" });
-    this.step = jit((...args) => this.runStep(...args), { name: "generate_step" });
+    this.prefill = new Prefill(lm);
+    this.loop = new DecodingLoop(lm);
   }
 
   /** Generates codes int32 [B, K, frames] (row-major) for B rows. */
@@ -113,193 +73,78 @@ export class Generator {
       );
     }
     const pattern = this.lm.patterns.getPattern(frames);
-    const unknown = -1;
-    const codes = new Int32Array(batch * nQ * frames).fill(unknown);
+    const codes = new Int32Array(batch * nQ * frames).fill(UNKNOWN);
     if (options.prompt) {
       for (let row = 0; row < batch * nQ; row++) {
         codes.set(options.prompt.codes.subarray(row * promptFrames, (row + 1) * promptFrames), row * frames);
       }
     }
-    const special = this.lm.specialToken;
-    const sequence = pattern.buildSequence(codes, [batch, nQ, frames], special);
+    const sequence = pattern.buildSequence(codes, [batch, nQ, frames], this.lm.specialToken);
+    const { length } = sequence;
     const start = pattern.firstStepWithTimestep(promptFrames)!;
-    const stepCount = sequence.length - start;
 
-    const { use_sampling, temp, top_k, top_p } = options;
-    const sampling = { use_sampling, temp, top_k, top_p };
-    const { seed } = options;
-    const seeds = typeof seed === "number" ? Array.from({ length: batch }, (_, row) => seed + row) : seed;
-    const total = this.addsConditions ? pattern.length(true) : null;
+    const { use_sampling, temp, top_k, top_p, seed } = options;
+    const rows = batch * rowCopies[conditions.guidance];
+    const total = this.lm.fuser.addsToSteps ? pattern.length(true) : null;
     const removed = options.removePrompts ? promptFrames : 0;
-    const progress = new FrameProgress(pattern, sequence.length, removed);
-    let states: StreamState[] = [];
-    let slot = 0;
-    let prefixLengths: number[] = [];
+    const progress = new FrameProgress(pattern, length, removed);
+    const known = Math.max(1, start - 1); // the last known step is the loop's first
+    const begun = this.prefill.run(
+      columns(sequence.codes, batch * nQ, length, 0, known),
+      [batch, nQ, known],
+      conditions,
+      total,
+    );
     try {
-      for (let offset = start; offset < sequence.length; offset++) {
-        const from = offset === start ? 0 : offset - 1;
-        const previous = states;
-        const token = scoped(() => {
-          const values = columns(sequence.codes, batch * nQ, sequence.length, from, offset);
-          const tokens = tf.tensor3d(values, [batch, nQ, offset - from], "int32") as Tensor;
-          const copies = rowCopies[conditions.guidance];
-          const rows = copies === 1 ? tokens : tf.concat(new Array<Tensor>(copies).fill(tokens), 0);
-          const inputs = conditions.streams.map(() => rows);
-          const draw: Draw = {
-            seeds: tf.tensor2d(
-              seeds.flatMap((seed) => [seed, offset]),
-              [batch, 2],
-              "int32",
-            ),
-            cfgCoef: tf.scalar(options.cfgCoef),
-            cfgCoefBeta: tf.scalar(options.cfgCoefBeta ?? 1),
-            guidance: conditions.guidance,
-            sampling,
-          };
-          let result: StepResult;
-          if (offset === start) {
-            const first = this.prefill(inputs, conditions.streams, total, draw);
-            ({ states, prefixLengths } = first);
-            result = first;
-          } else {
-            const place: Place = {
-              step: tf.scalar(from, "int32"),
-              positions: prefixLengths.map((prefix) => tf.scalar(prefix + from, "int32") as Tensor),
-              slot: tf.scalar(slot++, "int32"),
-              total,
-            };
-            result = this.step(inputs, place, states, draw);
-            states = states.map((state, i) => ({ ...state, recent: result.recent[i] }));
-            if (slot === blockSize) {
-              states = states.map((state) => this.settle(state));
-              slot = 0;
+      const decoding = this.loop.begin(begun, {
+        sequence,
+        batch,
+        rows,
+        total,
+        guidance: conditions.guidance,
+        sampling: { use_sampling, temp, top_k, top_p },
+        cfgCoef: options.cfgCoef,
+        cfgCoefBeta: options.cfgCoefBeta ?? 1,
+        seeds: typeof seed === "number" ? Array.from({ length: batch }, (_, row) => seed + row) : [...seed],
+      });
+      try {
+        let secondsPerStep = Number.POSITIVE_INFINITY;
+        for (let offset = start; offset < length; ) {
+          const wanted = options.framesPerChunk ?? 1;
+          const until = options.onFrames ? progress.stepThatCompletes(wanted) + 1 : length;
+          const steps = Math.max(
+            1,
+            Math.min(MOST_STEPS_PER_RUN, Math.floor(SECONDS_PER_RUN / secondsPerStep)),
+          );
+          const end = Math.max(offset + 1, Math.min(length, until, offset + steps));
+          const began = performance.now();
+          sequence.codes = decoding.run(offset, end);
+          secondsPerStep = (performance.now() - began) / 1000 / (end - offset);
+          for (; offset < end; offset++) {
+            const enough = offset === length - 1 ? 1 : wanted;
+            if (options.onFrames && progress.advance(offset) >= enough) {
+              const { codes, frames, firstFrame } = progress.take(sequence.codes);
+              await options.onFrames(codes, frames, firstFrame);
             }
+            options.onStep?.(offset - start + 1, length - start);
           }
-          keepAll(states);
-          return result.token.dataSync() as Int32Array;
-        });
-        disposeExcept(previous, states);
-        for (let row = 0; row < batch * nQ; row++) {
-          const cell = row * sequence.length + offset;
-          const inPattern = sequence.mask[(row % nQ) * sequence.length + offset] === 1;
-          if (sequence.codes[cell] === unknown) sequence.codes[cell] = inPattern ? token[row] : special;
+          await setImmediate(); // lets signals and timers in
         }
-        const enough = offset === sequence.length - 1 ? 1 : (options.framesPerChunk ?? 1);
-        if (options.onFrames && progress.advance(offset) >= enough) {
-          const { codes, frames, firstFrame } = progress.take(sequence.codes);
-          await options.onFrames(codes, frames, firstFrame);
-        }
-        options.onStep?.(offset - start + 1, stepCount);
-        await setImmediate(); // lets signals and timers in
+      } finally {
+        decoding.end();
       }
     } finally {
-      disposeExcept(states, []);
+      begun.dispose();
     }
-    const out = pattern.revertSequence(sequence.codes, [batch, nQ, sequence.length], unknown);
+    const out = pattern.revertSequence(sequence.codes, [batch, nQ, length], UNKNOWN);
     return { codes: columns(out.codes, batch * nQ, frames, removed, frames), frames: frames - removed };
   }
 
   /** Frees the traced functions; the model stays. */
   dispose(): void {
     this.prefill.dispose();
-    this.step.dispose();
+    this.loop.dispose();
   }
-
-  /** The first call: everything up to the first unknown step, prepended conditions included. */
-  private runPrefill(
-    tokens: Tensor[],
-    conditions: PreparedConditions[],
-    total: number | null,
-    draw: Draw,
-  ): Prefilled {
-    const { transformer, fuser, conditionProvider } = this.lm;
-    const logits: Tensor[] = [];
-    const prefixLengths: number[] = [];
-    const states = tokens.map((sequence, i): StreamState => {
-      const embedded = conditionProvider.forward(conditions[i]);
-      const window = total === null ? undefined : { offset: tf.scalar(0, "int32") as Tensor, total };
-      const fused = fuser.fuse(this.lm.embed(sequence), embedded, { window });
-      const { input, cross } = fused;
-      prefixLengths.push(fused.prefixLength);
-      const past: KeyValues[] = [];
-      const y = transformer.forward(input, cross, past);
-      logits.push(this.lm.heads(lastStep(y)));
-      return {
-        past: past.map((layer) => this.inReach(layer)),
-        recent: past.map(emptyBlock),
-        cross: cross ? transformer.crossKeyValues(cross.source) : [],
-        crossBias: cross?.bias ? tf.clone(cross.bias) : null, // its own, to be disposed of with the state
-        conditions: total === null ? {} : copied(embedded),
-      };
-    });
-    const token = this.draw(logits, draw);
-    return { token, states, recent: states.map(({ recent }) => recent), prefixLengths };
-  }
-
-  private runStep(
-    tokens: Tensor[],
-    { step, positions, slot, total }: Place,
-    states: StreamState[],
-    draw: Draw,
-  ): StepResult {
-    const { transformer, fuser } = this.lm;
-    const logits: Tensor[] = [];
-    const recent = states.map((state, i) => {
-      const embedded = this.lm.embed(tokens[i]);
-      const input =
-        total === null
-          ? embedded
-          : fuser.fuse(embedded, state.conditions, { first: false, window: { offset: step, total } }).input;
-      const result = transformer.step(input, positions[i], slot, state);
-      logits.push(this.lm.heads(result.y));
-      return result.recent;
-    });
-    return { token: this.draw(logits, draw), recent };
-  }
-
-  /** Guided logits of the last step -> token int32 [B, K]. */
-  private draw(streams: Tensor[], { guidance, cfgCoef, cfgCoefBeta, sampling, seeds }: Draw): Tensor {
-    const rows = rowCopies[guidance];
-    const parts = rows === 1 ? streams : tf.split(streams[0], rows, 0);
-    const logits = guided(parts, cfgCoef, cfgCoefBeta);
-    return sampleToken(tf.squeeze(logits, [2]), sampling, seeds); // [B, K, 1, card] -> [B, K]
-  }
-
-  /** Appends the full block of recent steps to the past. */
-  private settle(state: StreamState): StreamState {
-    const past = state.past.map(({ keys, values }, layer) =>
-      this.inReach({
-        keys: tf.concat([keys, state.recent[layer].keys], 2),
-        values: tf.concat([values, state.recent[layer].values], 2),
-      }),
-    );
-    return { ...state, past, recent: state.recent.map(emptyBlock) };
-  }
-
-  /** The steps that later ones still attend to, all unless there is a `past_context`. */
-  private inReach({ keys, values }: KeyValues): KeyValues {
-    const [batch, heads, length, headDim] = keys.shape as [number, number, number, number];
-    const reach = Math.min(length, this.lm.config.past_context ?? length);
-    if (reach === length) return { keys, values };
-    const last = (x: Tensor) =>
-      tf.slice(x, [0, 0, length - reach, 0], [batch, heads, reach, headDim]) as Tensor;
-    return { keys: last(keys), values: last(values) };
-  }
-}
-
-/** Copies, which are disposed of with the state that they are put in. */
-function copied(conditions: Record<string, ConditionTensors>): Record<string, ConditionTensors> {
-  const entries = Object.entries(conditions).map(([name, { embedding, mask, crossBias }]) => [
-    name,
-    { embedding: tf.clone(embedding), mask: tf.clone(mask), crossBias: tf.clone(crossBias) },
-  ]);
-  return Object.fromEntries(entries);
-}
-
-function emptyBlock({ keys }: KeyValues): KeyValues {
-  const [batch, heads, , headDim] = keys.shape as [number, number, number, number];
-  const zeros = () => tf.zeros([batch, heads, blockSize, headDim]);
-  return { keys: zeros(), values: zeros() };
 }
 
 /** Columns [from, to) of `rows` rows of `length` values. */
@@ -315,26 +160,4 @@ export function columns(
     out.set(values.subarray(row * length + from, row * length + to), row * (to - from));
   }
   return out;
-}
-
-function lastStep(y: Tensor): Tensor {
-  const [batch, length, dim] = y.shape as [number, number, number];
-  return tf.slice(y, [0, length - 1, 0], [batch, 1, dim]);
-}
-
-function tensorsOf(states: StreamState[]): Tensor[] {
-  return states.flatMap(({ past, recent, cross, crossBias, conditions }) => [
-    ...[...past, ...recent, ...cross].flatMap(({ keys, values }) => [keys, values]),
-    ...(crossBias ? [crossBias] : []),
-    ...Object.values(conditions).flatMap(({ embedding, mask, crossBias }) => [embedding, mask, crossBias]),
-  ]);
-}
-
-function keepAll(states: StreamState[]): void {
-  for (const tensor of tensorsOf(states)) tf.keep(tensor);
-}
-
-function disposeExcept(states: StreamState[], kept: StreamState[]): void {
-  const keep = new Set(tensorsOf(kept));
-  for (const tensor of tensorsOf(states)) if (!keep.has(tensor) && !tensor.isDisposed) tensor.dispose();
 }

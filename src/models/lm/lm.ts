@@ -7,6 +7,7 @@ import {
   Linear,
   Module,
   type Parameter,
+  type WeightType,
 } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
 import type { ConditionTensors } from "../conditioners/base.ts";
@@ -65,6 +66,17 @@ export class MusicGenLM extends Module {
   /** The token that stands where the pattern has no code: the beginning of the sequence, and the delayed ends. */
   get specialToken(): number {
     return this.config.card;
+  }
+
+  /**
+   * Keeps the matrices of the transformer and the heads in fewer bits, for generation; embeddings, norms, biases and conditioners
+   * stay as they are. Before weights are loaded it saves the memory for them, too.
+   */
+  compress(type: WeightType): void {
+    const matrices = [this.transformer, ...this.linears]
+      .flatMap((part) => part.parameters())
+      .filter(({ shape }) => shape.length === 2);
+    for (const matrix of matrices) matrix.compress(type);
   }
 
   /** Frees the weights, and the frozen models of the conditioners. */

@@ -1,5 +1,5 @@
 /** From logits to the next token: temperature, top-k, top-p and a draw that a seed determines. All inside jit. */
-import { attr, runOp, type Tensor, tf } from "../../runtime/index.ts";
+import { attr, hasKernels, runKernel, runOp, type Tensor, tf } from "../../runtime/index.ts";
 
 export interface SamplingOptions {
   /** False takes the most likely token. */
@@ -14,6 +14,15 @@ export interface SamplingOptions {
 /** logits [B, ..., card] -> token int32 [B, ...]. `seeds` int32 [B, 2] determine the draws, each those of its row alone. */
 export function sampleToken(logits: Tensor, options: SamplingOptions, seeds: Tensor): Tensor {
   if (!options.use_sampling || options.temp <= 0) return tf.argMax(logits, -1);
+  if (hasKernels()) {
+    const attrs = {
+      temperature: attr.float(options.temp),
+      top_k: attr.int(options.top_k),
+      top_p: attr.float(options.top_p),
+    };
+    const inputs = [logits, uniform(logits.shape, seeds)];
+    return runKernel("MgSampleToken", inputs, attrs, [logits.shape.slice(0, -1)])[0];
+  }
   const { probabilities, tokens } = samplingDistribution(logits, options);
   const drawn = multinomial(probabilities, seeds);
   if (tokens === null) return drawn;

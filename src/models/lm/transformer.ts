@@ -14,16 +14,16 @@ import {
 } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
 import { type Activation, activationOf } from "./activations.ts";
-import { type CrossSource, type KeyValues, MultiheadAttention, ropeOf, streamingBias } from "./attention.ts";
+import { type CrossSource, type KeyValues, MultiheadAttention, ropeOf } from "./attention.ts";
+import { type CachePlace, type KeyValueCache, type LayerCache, packedRotation } from "./cached_attention.ts";
 import { checkTransformerConfig, type TransformerConfig, usesRope } from "./config.ts";
 import { weightInit } from "./initialization.ts";
 import type { RotaryEmbedding, Rotations } from "./rope.ts";
 
 /** What the layers remember between steps of generation. */
 export interface StreamingState {
-  /** Self-attention, per layer: steps that are settled, and a block of recent ones that is being filled. */
-  past: KeyValues[];
-  recent: KeyValues[];
+  /** Self-attention's keys and values of the steps so far. */
+  cache: KeyValueCache;
   /** Cross-attention, per layer, computed once. */
   cross: KeyValues[];
   crossBias: Tensor | null;
@@ -39,11 +39,8 @@ interface Pass {
 
 /** The same for one step. */
 interface StepPass {
-  isSlot: Tensor;
-  bias: Tensor;
-  rotations: Rotations | null;
-  past: KeyValues;
-  recent: KeyValues;
+  cache: LayerCache;
+  place: CachePlace;
   cross: (KeyValues & { bias: Tensor | null }) | null;
 }
 
@@ -81,28 +78,19 @@ export class Transformer extends Module {
   }
 
   /**
-   * One step. x [B, 1, D] at `position` (int32 scalar, counted from the start of the sequence), which goes to `slot`
-   * (int32 scalar) of the block of recent steps. Returns the output [B, 1, D] and the block with this step in it.
+   * One step x [B, 1, D] at `position` (int32 scalar, counted from the start of the sequence), whose keys and values go into
+   * the cache. -> [B, 1, D]
    */
-  step(x: Tensor, position: Tensor, slot: Tensor, state: StreamingState): { y: Tensor; recent: KeyValues[] } {
-    const block = state.recent[0].keys.shape[2]!;
-    const isSlot = tf
-      .oneHot(slot.reshape([1]) as never, block)
-      .toFloat()
-      .reshape([1, 1, block, 1]);
-    const bias = streamingBias(state.past[0].keys.shape[2]!, block, slot, this.config.past_context);
+  step(x: Tensor, position: Tensor, { cache, cross, crossBias }: StreamingState): Tensor {
     const positions = position.toFloat().reshape([1]);
-    const rotations = this.rope?.rotations(positions) ?? null;
-    const recent: KeyValues[] = [];
+    const rotation = this.rope ? packedRotation(this.rope.rotations(positions)) : null;
+    const place = { position, rotation, pastContext: this.config.past_context };
     let y = this.addPositions(x, positions);
     for (const [index, layer] of this.layers.entries()) {
-      const cross = state.cross.length > 0 ? { ...state.cross[index], bias: state.crossBias } : null;
-      const pass = { isSlot, bias, rotations, past: state.past[index], recent: state.recent[index], cross };
-      const result = layer.step(y, pass);
-      recent.push(result.recent);
-      y = result.y;
+      const source = cross.length > 0 ? { ...cross[index], bias: crossBias } : null;
+      y = layer.step(y, { cache: cache.layers[index], place, cross: source });
     }
-    return { y, recent };
+    return y;
   }
 
   /** Adds the sinusoids of `positions` [S] to x [B, S, D], unless positions are only rotations. */
@@ -179,32 +167,14 @@ export class TransformerLayer extends Module {
     );
   }
 
-  /** x [B, 1, D]; see Transformer.step. */
-  step(x: Tensor, pass: StepPass): { y: Tensor; recent: KeyValues } {
-    const { isSlot, past, cross, rotations } = pass;
-    const { selfAttn, crossAttention } = this;
-    let { recent } = pass;
-    const y = this.residual(x, {
-      selfAttend: (z, norm) => {
-        const { queries, keys, values } = selfAttn.heads(selfAttn.project(normal(z, norm)), rotations);
-        recent = {
-          keys: tf.add(recent.keys, tf.mul(keys, isSlot)), // [B, Hkv, 1, Dh] into its slot
-          values: tf.add(recent.values, tf.mul(values, isSlot)),
-        };
-        return selfAttn.attendStep(queries, past, recent, pass.bias);
-      },
-      crossAttend:
-        cross &&
-        ((z, norm) =>
-          crossAttention!.attend(
-            crossAttention!.queries(crossAttention!.projectQueries(normal(z, norm))),
-            cross,
-            cross.bias,
-          )),
+  /** x [B, 1, D] -> [B, 1, D]; see Transformer.step. */
+  step(x: Tensor, { cache, place, cross }: StepPass): Tensor {
+    return this.residual(x, {
+      selfAttend: (z, norm) => this.selfAttn.step(normal(z, norm), cache, place),
+      crossAttend: cross && ((z, norm) => this.crossAttention!.crossStep(normal(z, norm), cross, cross.bias)),
       feedForward: (z, norm) =>
         this.linear2.forward(this.activation.apply(this.linear1.forward(normal(z, norm)))),
     });
-    return { y, recent };
   }
 
   /**

@@ -7,7 +7,7 @@ import { type ConditionStreams, Generator } from "../../../src/models/lm/generat
 import { MusicGenLM } from "../../../src/models/lm/lm.ts";
 import { buildPatternProvider } from "../../../src/models/lm/patterns.ts";
 import { InitializerStream } from "../../../src/nn/index.ts";
-import { type Tensor, tf } from "../../../src/runtime/index.ts";
+import { configureRuntime, type Tensor, tf } from "../../../src/runtime/index.ts";
 import { defaults, plainLM } from "./golden.ts";
 
 const greedy = { use_sampling: false, temp: 1, top_k: 0, top_p: 0, cfgCoef: 1, seed: 0 };
@@ -133,6 +133,107 @@ for (const [method, length] of [
     }
   });
 }
+
+test("op by op, in graphs and under XLA, with our own ops and without, the same tokens are made", async () => {
+  const { lm } = conditioned("prepend");
+  const condition = tf.randomNormal([4, 3, 16], 0, 2, "float32", 8) as Tensor;
+  const streams: ConditionStreams = { guidance: "joint", streams: [prepared(condition)] };
+  const options = { temp: 1, top_k: 5, top_p: 0, cfgCoef: 2, seed: 3, maxGenLen: 12 };
+  const results: { of: string; key: string; codes: Int32Array }[] = [];
+  try {
+    for (const [jit, kernels] of [
+      ["none", true],
+      ["none", false],
+      ["graph", true],
+      ["graph", false],
+      ["xla", true],
+    ] as const) {
+      configureRuntime({ jit, kernels });
+      for (const frames of [0, 5]) {
+        const prompt = frames > 0 ? { codes: someCodes(2, frames), frames } : null;
+        for (const use_sampling of jit === "xla" ? [false] : [false, true]) {
+          // XLA has random numbers of its own
+          const { codes } = await new Generator(lm).generate(streams, 2, {
+            ...options,
+            prompt,
+            use_sampling,
+          });
+          results.push({ of: `${jit} ${kernels}`, key: `${frames} ${use_sampling}`, codes });
+        }
+      }
+    }
+  } finally {
+    configureRuntime({ jit: "auto", kernels: true });
+  }
+  for (const { of, key, codes } of results)
+    assert.deepEqual(codes, results.find((other) => other.key === key)!.codes, `${of}, ${key}`);
+});
+
+test("generations leave no tensors, whether they end, are stopped, or run at the same time", async () => {
+  const lm = plainLM({});
+  const generator = new Generator(lm);
+  const options = { ...greedy, maxGenLen: 9 };
+  const stopped = () =>
+    assert.rejects(
+      generator.generate(unconditional, 1, {
+        ...options,
+        onStep: (done) => {
+          if (done === 4) throw new Error("enough");
+        },
+      }),
+      /enough/,
+    );
+  const { codes } = await generator.generate(unconditional, 1, options);
+  const together = () => Promise.all([1, 2].map(() => generator.generate(unconditional, 1, options)));
+  await together();
+  await stopped();
+  const before = tf.memory().numTensors;
+  await stopped();
+  for (const each of await together()) assert.deepEqual(each.codes, codes);
+  assert.equal(tf.memory().numTensors, before);
+});
+
+test("other lengths and seeds run the function that was traced for the first", async () => {
+  const lm = plainLM({});
+  const generator = new Generator(lm);
+  const loop = (generator as unknown as { loop: { steps: { traces: number } } }).loop;
+  for (const [maxGenLen, seed] of [
+    [9, 0],
+    [30, 1],
+    [400, 2],
+  ])
+    await generator.generate(unconditional, 1, { ...greedy, maxGenLen, seed });
+  assert.equal(loop.steps.traces, 1);
+});
+
+test("frames that a prompt completes already do not hold up the others", async () => {
+  const lm = plainLM({});
+  const frames: number[] = [];
+  await new Generator(lm).generate(unconditional, 1, {
+    ...greedy,
+    maxGenLen: 20,
+    prompt: { codes: someCodes(1, 12), frames: 12 },
+    framesPerChunk: 4,
+    onFrames: (_codes, count) => void frames.push(count),
+  });
+  assert.deepEqual(frames, [10, 4, 4, 2]);
+});
+
+test("compressed weights change logits by less than two hundredths of their spread", async () => {
+  const options = { dim: 64, num_heads: 4 };
+  const codes = tf.tensor3d(someCodes(2, 20), [2, 4, 20], "int32") as Tensor;
+  const logitsOf = (lm: MusicGenLM) => lm.computePredictions(codes, {}).logits;
+  const exact = logitsOf(plainLM(options));
+  const spread = Math.sqrt((tf.mean(tf.square(exact)) as Tensor).dataSync()[0]);
+  for (const type of ["bfloat16", "int8"] as const) {
+    const lm = plainLM(options);
+    lm.compress(type);
+    const error = Math.sqrt((tf.mean(tf.squaredDifference(logitsOf(lm), exact)) as Tensor).dataSync()[0]);
+    assert.ok(error > 0 && error < 0.02 * spread, `${type}: ${error} of ${spread}`);
+    const { codes } = await new Generator(lm).generate(unconditional, 2, { ...greedy, maxGenLen: 12 });
+    assertGreedy(lm, codes, [2, 4, 12], 0, {});
+  }
+});
 
 test("generation without causal attention is refused", () => {
   assert.throws(() => new Generator(plainLM({ causal: false })), {
