@@ -28,10 +28,10 @@ export class EncodecCompressionModel implements CompressionModel {
     this.codebooks = model.totalCodebooks;
     // XLA has no kernel for the LSTM op.
     const mode = runtimeOptions().jit === "none" ? "none" : "graph";
-    const encode = jit(
-      (wav: Tensor, codebooks: number) => withFolded(() => model.encode(wav, codebooks)),
-      { name: "encodec_encode", mode },
-    );
+    const encode = jit((wav: Tensor, codebooks: number) => withFolded(() => model.encode(wav, codebooks)), {
+      name: "encodec_encode",
+      mode,
+    });
     const decode = jit(
       (codes: Tensor, scale: Tensor | null) => withFolded(() => model.decode(codes, scale)),
       { name: "encodec_decode", mode },

@@ -5,7 +5,15 @@
  * A filter is [taps, P, Q]. The convolution takes P channels to Q; the transposed one, its adjoint, takes Q channels to P.
  */
 import { withGradient } from "../../nn/index.ts";
-import { attr, autocastType, hasKernels, runKernel, type Tensor, type Tensor4D, tf } from "../../runtime/index.ts";
+import {
+  attr,
+  autocastType,
+  hasKernels,
+  runKernel,
+  type Tensor,
+  type Tensor4D,
+  tf,
+} from "../../runtime/index.ts";
 import { type Around, lengthOf, takesGradient } from "./layer.ts";
 import { type PadMode, padTime } from "./padding.ts";
 
@@ -50,9 +58,15 @@ export function convolve(
     return {
       value,
       gradFunc: (dy, [saved, w]) => [
-        convolvePhased(dy, phased(w, steps.stride), null, { ...steps, skip: left, frames: lengthOf(saved) }, {
-          slopeOf: elu ? saved : null,
-        }),
+        convolvePhased(
+          dy,
+          phased(w, steps.stride),
+          null,
+          { ...steps, skip: left, frames: lengthOf(saved) },
+          {
+            slopeOf: elu ? saved : null,
+          },
+        ),
         filterGradient(saved, dy, taps, geometry, { eluWindows: elu }),
         ...(bias ? [tf.sum(dy, [0, 1])] : []),
         ...(around.skip ? [tf.clone(dy)] : []),

@@ -47,7 +47,9 @@ export class ResidualLSTM extends Layer {
   }
 
   stream(): LayerStream {
-    const weights = Array.from({ length: this.layers }, (_, layer) => tf.tidy(() => this.weights(layer) as never));
+    const weights = Array.from({ length: this.layers }, (_, layer) =>
+      tf.tidy(() => this.weights(layer) as never),
+    );
     return new ResidualLSTMStream(weights);
   }
 
@@ -68,7 +70,8 @@ class ResidualLSTMStream implements LayerStream {
 
   constructor(weights: LstmWeights[]) {
     this.weights = weights;
-    for (const { input, recurrent, bias } of weights) for (const each of [input, recurrent, bias]) tf.keep(each);
+    for (const { input, recurrent, bias } of weights)
+      for (const each of [input, recurrent, bias]) tf.keep(each);
     this.states = weights.map(() => [new Kept(), new Kept()]);
   }
 
@@ -156,7 +159,7 @@ function runLstm(inputs: Tensor, weights: Tensor, [hidden, cell]: LstmState): Te
  * One layer from a zero state, as TensorFlow's fused op: x [T, B, I], input weights [4D, I], recurrent weights [4D, D], bias [4D]
  * -> hidden states [T, B, D].
  */
-function lstmFused(x: Tensor, inputWeights: Tensor, recurrentWeights: Tensor, bias: Tensor): Tensor {
+export function lstmFused(x: Tensor, inputWeights: Tensor, recurrentWeights: Tensor, bias: Tensor): Tensor {
   const weights = tf.transpose(tf.concat([inputWeights, recurrentWeights], 1));
   return withGradient([x, weights, bias], ([input, w, b], save) => {
     const [steps, batch] = input.shape;
