@@ -119,7 +119,8 @@ export class EncodecCompressionModel implements CompressionModel {
   streamingDecoder(batch: number, scale: Tensor | null = null): StreamingDecoder {
     const options = { batch, codebooks: this.codebooks, scale };
     if (this.model.options.chunk !== null) return new ChunkedDecoder(this.model, this.decodeWhole, options);
-    return new ContinuousDecoder(this.model, options);
+    this.model.fold();
+    return withFolded(() => new ContinuousDecoder(this.model, options));
   }
 
   dispose(): void {
@@ -148,7 +149,8 @@ export class EncodecCompressionModel implements CompressionModel {
       const [batch, , samples] = wav.shape;
       const size = this.pieceFrames(batch) * this.model.hopLength;
       const volume = this.model.volume(wav);
-      const stream = this.model.encoder.stream();
+      this.model.fold();
+      const stream = withFolded(() => this.model.encoder.stream());
       const codes: Tensor[] = [];
       try {
         for (let at = 0; at < samples; at += size) {
