@@ -14,6 +14,7 @@
 #include "context.h"
 #include "kernels/parallel.h"
 #include "op_inputs.h"
+#include "processor.h"
 #include "profiler.h"
 #include "tensorflow/c/c_api.h"
 #include "tensorflow/c/eager/c_api.h"
@@ -355,12 +356,21 @@ void RemoveFunction(const Napi::CallbackInfo& info) {
 // setThreads(count): threads that work on one of our own ops; 0 takes one per core. Before the first op runs.
 void SetThreads(const Napi::CallbackInfo& info) { mg::SetThreads(info[0].As<Napi::Number>().Int32Value()); }
 
+// processorFeatures() -> string[]
+Napi::Value ProcessorFeatures(const Napi::CallbackInfo& info) {
+  const std::vector<std::string> features = mg::ProcessorFeatures();
+  auto names = Napi::Array::New(info.Env(), features.size());
+  for (size_t i = 0; i < features.size(); i++) names.Set(i, features[i]);
+  return names;
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("Graph", Graph::Define(env));
   exports.Set("configure", Napi::Function::New(env, Configure));
   exports.Set("removeFunction", Napi::Function::New(env, RemoveFunction));
   exports.Set("setMmapThreshold", Napi::Function::New(env, SetMmapThreshold));
   exports.Set("setThreads", Napi::Function::New(env, SetThreads));
+  exports.Set("processorFeatures", Napi::Function::New(env, ProcessorFeatures));
   exports.Set("tensorflowVersion", Napi::String::New(env, TF_Version()));
   DefineProfiler(env, exports);
   return exports;

@@ -9,19 +9,11 @@
 #include <vector>
 
 #include "parallel.h"
+#include "targets.h"
 #include "vectors.h"
 
-#if defined(__x86_64__) && defined(__clang__)
-#define MG_TARGET_AVX2 _Pragma("clang attribute push(__attribute__((target(\"avx2,fma\"))), apply_to = function)")
-#define MG_TARGET_AVX512 \
-  _Pragma("clang attribute push(__attribute__((target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq\"))), apply_to = function)")
-#define MG_TARGET_END _Pragma("clang attribute pop")
-#elif defined(__x86_64__)
-#define MG_TARGET_AVX2 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")")
-#define MG_TARGET_AVX512 \
-  _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq,prefer-vector-width=512\")")
-#define MG_TARGET_END _Pragma("GCC pop_options")
-#endif
+// Vectors wider than the processor's are passed between functions here only where they are inlined.
+#pragma GCC diagnostic ignored "-Wpsabi"
 
 namespace mg {
 namespace {
@@ -146,11 +138,8 @@ FreeBuffers& Free() {
 const GemmPieces& Pieces() {
 #if defined(__x86_64__)
   static const GemmPieces pieces = [] {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq"))
-      return avx512::kPieces;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::kPieces;
+    if (HasAvx512()) return avx512::kPieces;
+    if (HasAvx2()) return avx2::kPieces;
     return plain::kPieces;
   }();
   return pieces;

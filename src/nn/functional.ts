@@ -23,36 +23,6 @@ export function withGradient(
   return op(...(inputs as never[])) as Tensor;
 }
 
-/** y = x W^T + b. x [..., in], weight [out, in] (PyTorch's layout), bias [out] -> [..., out]. */
-export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor {
-  const [out, inner] = weight.shape;
-  const y = withGradient([x.reshape([-1, inner]), weight], ([rows, w], save) => {
-    save([rows, w]);
-    return {
-      value: timesTransposed(rows, w),
-      gradFunc: (dy, [r, v]) => [matMul(dy, v), matMul(dy, r, { transposeA: true })],
-    };
-  }).reshape([...x.shape.slice(0, -1), out]);
-  return bias === null ? y : tf.add(y, bias);
-}
-
-/**
- * x W^T for x [M, in], weight [out, in] -> [M, out]. TensorFlow's CPU kernel is slow where its second operand is a
- * transposed matrix: two rows take 25 times as long as (W x^T)^T, 500 rows twice as long. Only many rows and a narrow result
- * make up for the transposition of the result. (XLA folds it into the product.)
- */
-function timesTransposed(x: Tensor, weight: Tensor): Tensor {
-  const [out, inner] = weight.shape;
-  if (x.shape[0] >= 1024 && out <= inner) return matMul(x, weight, { transposeB: true });
-  return tf.transpose(matMul(weight, x, { transposeB: true }));
-}
-
-/** a b for matrices, either transposed first. Without gradient. */
-function matMul(a: Tensor, b: Tensor, { transposeA = false, transposeB = false } = {}): Tensor {
-  const attrs = { T: attr.type("float32"), transpose_a: transposeA, transpose_b: transposeB };
-  return runOp("MatMul", [a, b], attrs)[0];
-}
-
 /** Rows of a table. weight [N, D], ids int32 [...] -> [..., D]. */
 export function embedding(weight: Tensor, ids: Tensor): Tensor {
   const [rows, dim] = weight.shape;

@@ -4,6 +4,7 @@ export { fingerprint } from "./fingerprint.ts";
 export * from "./functional.ts";
 export { constant, type Initializer, InitializerStream, ones, scaledStd, zeros } from "./initializers.ts";
 export { Embedding, LayerNorm, Linear } from "./layers.ts";
+export { linear, matMul } from "./linear.ts";
 export { Module, Parameter } from "./module.ts";
 export { type Constants, type Part, recomputed } from "./recompute.ts";
 export { type LoadOptions, loadState, type TensorSource } from "./state.ts";

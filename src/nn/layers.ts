@@ -1,7 +1,8 @@
 /** The layers that several models share. Weights have PyTorch's names and layouts. */
 import type { Tensor } from "../runtime/index.ts";
-import { embedding, layerNorm, linear } from "./functional.ts";
+import { embedding, layerNorm } from "./functional.ts";
 import { type Initializer, type InitializerStream, ones, zeros } from "./initializers.ts";
+import { linear } from "./linear.ts";
 import { Module, Parameter } from "./module.ts";
 
 export class Linear extends Module {

@@ -7,6 +7,7 @@ export { computeAfter, hasKernels, inTurn, isTracing, type Jitted, jit } from ".
 export { type OpTime, opTable, opTimes, percent } from "./op_times.ts";
 export { attr, runKernel, runOp } from "./ops.ts";
 export { configureRuntime, type JitMode, runtimeOptions } from "./options.ts";
+export { ownProducts, roundsProducts } from "./products.ts";
 export { Profiler, profile, type Trace } from "./profile.ts";
 export { TraceError } from "./recorder.ts";
 export {

@@ -10,6 +10,7 @@ export const DataType = {
   float: 1,
   int32: 3,
   uint8: 4,
+  int8: 6,
   string: 7,
   int64: 9,
   bool: 10,
@@ -68,6 +69,8 @@ export interface NativeAddon {
   removeFunction(name: string): void;
   /** Threads that work on one of our own ops (native/kernels); 0 takes one per core. Before the first op runs. */
   setThreads(count: number): void;
+  /** What the processor offers, named as in /proc/cpuinfo ("avx2", "avx512_bf16"), and its maker ("intel", "amd"). */
+  processorFeatures(): string[];
   /** Allocations from this size on get memory of their own. */
   setMmapThreshold(bytes: number): void;
   /** Records everything that TensorFlow does from now on; takes a serialized tensorflow.ProfileOptions. */

@@ -12,7 +12,8 @@ import {
   type TensorMetadata,
   type TypedArray,
 } from "./native.ts";
-import { addon, bindingWith, realBinding } from "./tensorflow.ts";
+import { runtimeOptions } from "./options.ts";
+import { addon, bindingWith, isGpu, realBinding } from "./tensorflow.ts";
 import { type Variable, variableOfHandle } from "./variable.ts";
 
 /** Ids of recorded tensors start here; ids of the real binding count up from 0 and never reach it. */
@@ -106,6 +107,8 @@ export class Recorder implements OpExecutor {
     const graphInputs = inputs.map((id, i) =>
       variables[i] ? this.use(variables[i]).placeholder : this.graphId(id),
     );
+    if (name === "MgMatMul" && this.declared === null)
+      this.declared = [this.productShape(attrs, graphInputs)];
     const written = variables.filter((v): v is Variable => v !== undefined);
     const controls = written.flatMap((v) => this.mustPrecede(v));
     const results = this.add(name, attrs, graphInputs, controls, inputs);
@@ -128,6 +131,10 @@ export class Recorder implements OpExecutor {
   }
 
   release(): void {}
+
+  hasKernels(): boolean {
+    return !isGpu && runtimeOptions().kernels && !this.forXla;
+  }
 
   /** Runs `f` for each item so that the ops of one begin when the updates of the one before are done. */
   inTurn<T>(items: Iterable<T>, f: (item: T) => void): void {
@@ -185,6 +192,18 @@ export class Recorder implements OpExecutor {
     }
     this.graphIds.set(id, graphId);
     return graphId;
+  }
+
+  /** The shape of our own product when it stands for one of TensorFlow's: [..., m, k] [..., k, n] -> [..., m, n]. */
+  private productShape(attrs: OpAttr[], inputs: number[]): number[] {
+    const [a, b] = inputs.map((id) => this.shapes[id]!);
+    const [transposeA, transposeB] = attrs.map(({ value }) => value);
+    const axes = (shape: number[]) => [
+      ...Array(Math.max(a.length, b.length) - shape.length).fill(1),
+      ...shape.slice(0, -2),
+    ];
+    const batch = axes(a).map((size, i) => (size === 1 ? axes(b)[i] : size));
+    return [...batch, a[a.length - (transposeA ? 1 : 2)], b[b.length - (transposeB ? 2 : 1)]];
   }
 
   private use(variable: Variable): VariableUse {
@@ -261,7 +280,13 @@ export class Recorder implements OpExecutor {
   private remember(id: number, dtype: number, shape: number[] | null): TensorMetadata {
     this.types[id] = dtype;
     this.shapes[id] = shape;
-    const reported = dtype === DataType.bfloat16 || dtype === DataType.half ? DataType.float : dtype;
+    // types that tfjs does not know, as those that it takes for them
+    const reported =
+      dtype === DataType.bfloat16 || dtype === DataType.half
+        ? DataType.float
+        : dtype === DataType.int8
+          ? DataType.int32
+          : dtype;
     return { id: firstId + id, dtype: reported, shape: shape ?? [] };
   }
 
@@ -276,6 +301,14 @@ export class Recorder implements OpExecutor {
       // |A| |B| |C| = (batch)^3 (mkn)^2, so the inner size is sqrt(|A||B| / (|C| batch)).
       const batch = outputs[0].slice(0, -2).reduce((a, b) => a * b, 1);
       flops = 2 * out * Math.sqrt((count(first) * count(second)) / (out * batch));
+    } else if (name === "MgMatMul") {
+      // [m, k], or [k, m] when it is transposed
+      const [rows, columns] = first.slice(-2);
+      flops = 2 * out * (rows === outputs[0][outputs[0].length - 2] ? columns : rows);
+    } else if (name === "MgLinear") {
+      flops = 2 * out * second[1];
+    } else if (name === "MgLinearGradient") {
+      flops = 2 * count(first) * second[second.length - 1];
     } else if (name === "Conv2D") {
       flops = 2 * out * count(second.slice(0, 3));
     } else if (name === "Conv2DBackpropInput") {
@@ -303,7 +336,8 @@ function count(shape: number[]): number {
 }
 
 function width(dtype: number): number {
-  return dtype === DataType.bfloat16 || dtype === DataType.half ? 2 : dtype === DataType.bool ? 1 : 4;
+  if (dtype === DataType.bfloat16 || dtype === DataType.half) return 2;
+  return dtype === DataType.bool || dtype === DataType.int8 ? 1 : 4;
 }
 
 /** The binding tells a tensor's type and shape only of results, so ask for an identity. */
