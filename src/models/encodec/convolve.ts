@@ -9,6 +9,7 @@ import {
   attr,
   autocastType,
   hasKernels,
+  ownProducts,
   runKernel,
   type Tensor,
   type Tensor4D,
@@ -117,7 +118,9 @@ export function convolveTransposed(
 
 /** Whether a convolution that is computed or traced now runs as our own op. */
 export function byKernel({ stride, dilation }: Pick<ConvGeometry, "stride" | "dilation">): boolean {
-  return hasKernels() && autocastType() !== "float16" && (stride === 1 || dilation === 1);
+  if (stride !== 1 && dilation !== 1) return false;
+  const type = autocastType();
+  return type === null ? hasKernels() : type === "bfloat16" && ownProducts();
 }
 
 function plus(y: Tensor, ...terms: (Tensor | null | undefined)[]): Tensor {
