@@ -42,6 +42,8 @@ interface Trace {
   signature: string;
   captured: number[];
   variables: Variable[];
+  /** Those of them that it updates. */
+  updated: Variable[];
   outputs: { dtype: number; shape: number[] }[];
   /** Rebuilds the function's result from its output tensors. */
   rebuild: (tensors: Tensor[]) => unknown;
@@ -92,6 +94,11 @@ export function computeAfter(tensors: Tensor[], after: Tensor): Tensor[] {
   const ids = backend.getInputTensorIds([...tensors, after]);
   const delayed = current.delay(ids.slice(0, -1), ids[ids.length - 1]);
   return delayed.map((metadata) => backend.createOutputTensor(metadata));
+}
+
+/** Whether a function is being traced, so that nothing is computed. */
+export function isTracing(): boolean {
+  return current !== null;
 }
 
 /**
@@ -147,6 +154,7 @@ function run(trace: Trace, tensors: Tensor[]): unknown {
   const ids = backend.getInputTensorIds(tensors);
   const inputs = [...ids, ...trace.captured, ...trace.variables.map((variable) => variable.handle)];
   const results = realBinding.executeOp(trace.functionName, [], inputs, trace.outputs.length);
+  for (const variable of trace.updated) variable.changed();
   return trace.rebuild(results.map((metadata) => backend.createOutputTensor(metadata)));
 }
 
@@ -185,6 +193,7 @@ function record(
     signature,
     captured: recorder.captured,
     variables,
+    updated: variables.filter((variable) => recorder.variables.get(variable)!.update !== null),
     outputs: results,
     rebuild,
     ops: recorder.ops,

@@ -2,8 +2,8 @@
 import { AttrType, type Binding, DataType, type OpAttr } from "./native.ts";
 import { backend, type Tensor } from "./tensorflow.ts";
 
-/** A value that ops take: a tensor, or a variable's handle. */
-export type OpInput = Tensor | { readonly handle: number };
+/** A value that ops take: a tensor, or a variable's handle; a variable hears that an op may change it. */
+export type OpInput = Tensor | { readonly handle: number; changed?(): void };
 
 /** Attributes as `{T: attr.type("float32"), transpose_a: true}`: booleans stand for themselves, the rest is built by `attr`. */
 export type OpAttrs = Record<string, boolean | Omit<OpAttr, "name">>;
@@ -24,6 +24,7 @@ export const attr = {
  * `tf.customGrad`. Errors are TensorFlow's own messages.
  */
 export function runOp(name: string, inputs: OpInput[], attrs: OpAttrs = {}, outputs = 1): Tensor[] {
+  if (name !== "ReadVariableOp") for (const input of inputs) if ("changed" in input) input.changed?.();
   const ids = inputs.map((input) =>
     "handle" in input ? input.handle : backend.getInputTensorIds([input])[0],
   );

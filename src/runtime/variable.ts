@@ -7,6 +7,7 @@ import { attr, attrList, type OpAttrs, type OpInput, runOp, withBinding } from "
 import { realBinding, scoped, type Tensor, tf } from "./tensorflow.ts";
 
 let count = 0;
+let changes = 0;
 
 /** Variables by the id of their handle, for the recorder. */
 const byHandle = new Map<number, Variable>();
@@ -20,6 +21,7 @@ export class Variable {
   private readonly initial: () => Tensor | TypedArray;
   private handleId: number | null = null;
   private bound: Tensor | null = null;
+  private lastChange = 0;
 
   /** `initial` makes the first value, on first use: a tensor or host values of `shape`. */
   constructor(shape: number[], initial: () => Tensor | TypedArray, dtype: VariableType = "float32") {
@@ -35,6 +37,16 @@ export class Variable {
   /** Whether it has a value. */
   get exists(): boolean {
     return this.handleId !== null;
+  }
+
+  /** Differs from what it was whenever the value may have changed, for what is derived of it. */
+  get version(): number {
+    return this.lastChange;
+  }
+
+  /** The value may be another one from now on. */
+  changed(): void {
+    this.lastChange = ++changes;
   }
 
   /** Id of the resource handle. Makes the variable, with its first value, when there is none yet. */
@@ -107,6 +119,8 @@ export class Variable {
     other.handleId = mine;
     byHandle.set(theirs, this);
     byHandle.set(mine, other);
+    this.changed();
+    other.changed();
   }
 
   /** Puts a single number in the place of the value, until the next `assign`. */
@@ -135,6 +149,7 @@ export class Variable {
   }
 
   private store(tensor: Tensor): void {
+    this.changed();
     runOp("AssignVariableOp", [{ handle: this.handleId! }, tensor], { dtype: attr.type(this.dtype) }, 0);
   }
 

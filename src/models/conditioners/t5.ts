@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import type { TextStates, TextStatesCache } from "../../data/cache/text_states.ts";
 import { UserError } from "../../errors.ts";
-import { fingerprint, type InitializerStream } from "../../nn/index.ts";
+import { fingerprint, type InitializerStream, maskedScore } from "../../nn/index.ts";
 import { TorchGenerator } from "../../random/mt19937.ts";
 import {
   type AutocastType,
@@ -15,6 +15,7 @@ import {
 } from "../../runtime/index.ts";
 import type { T5Encoder } from "../t5/encoder.ts";
 import type { T5Tokenizer } from "../t5/tokenizer.ts";
+import type { TokenBatch } from "../token_batch.ts";
 import {
   Conditioner,
   type ConditionTensors,
@@ -47,6 +48,15 @@ const T5_ALIASES: Readonly<Record<string, string>> = {
 /** The hub's name of a T5. */
 export function t5HubName(name: string): string {
   return T5_ALIASES[name] ?? name;
+}
+
+/**
+ * The length that a batch of `length` tokens is padded to in the frozen encoder, whose mask makes that exact: a multiple of a quarter
+ * of the power of two above. So the encoder is traced for few lengths, and computes at most half more than it must.
+ */
+export function bucketOf(length: number): number {
+  const step = Math.max(8, 2 ** Math.ceil(Math.log2(length)) / 4);
+  return Math.ceil(length / step) * step;
 }
 
 export interface T5ConditionerOptions {
@@ -114,9 +124,10 @@ export class T5Conditioner extends Conditioner<"text"> {
     }
     const tokens = padTokens({ ids, mask, length }, 0, this.lengthMultiple);
     if (this.t5) return tokens;
+    const [, padded] = tokens.input.shape;
     const hidden = this.cache
-      ? this.cachedStates(entries, tokens.input.shape[1]!)
-      : autocast(this.autocastType, () => this.encode(tokens.input, tokens.mask));
+      ? this.cachedStates(entries, padded)
+      : this.statesOf({ ids, mask, length }, padded);
     tokens.input.dispose();
     return { ...tokens, input: hidden };
   }
@@ -152,7 +163,7 @@ export class T5Conditioner extends Conditioner<"text"> {
     const cache = this.cache!;
     const distinct = [...new Set(texts)].filter((text) => text !== "");
     const missing = distinct.filter((text) => !cache.has(text));
-    if (missing.length > 0) cache.add(new Map(missing.map((text) => [text, this.statesOf(text)])));
+    if (missing.length > 0) cache.add(new Map(missing.map((text) => [text, this.statesOfText(text)])));
     // read back also what was computed just now: shorter types round
     const states = new Map(distinct.map((text) => [text, cache.get(text)]));
     const dim = this.#frozen!.config.dModel;
@@ -164,14 +175,21 @@ export class T5Conditioner extends Conditioner<"text"> {
   }
 
   /** Of one text alone: what a batch's other texts do to the rounding must not enter a cache. */
-  private statesOf(text: string): TextStates {
+  private statesOfText(text: string): TextStates {
     const batch = this.tokenizer.encodeBatch([text]);
-    const values = scoped(() => {
-      const { input, mask } = padTokens(batch, 0, this.lengthMultiple);
-      const hidden = autocast(this.autocastType, () => this.encode(input, mask));
-      return tf.slice(hidden, [0, 0, 0], [1, batch.length, -1]).dataSync() as Float32Array;
-    });
+    const values = scoped(() => this.statesOf(batch, batch.length).dataSync() as Float32Array);
     return { values, length: batch.length, dim: values.length / batch.length };
+  }
+
+  /** What the frozen encoder makes of tokens, for `length` positions of which those beyond the tokens' are masked: [B, length, H]. */
+  private statesOf(tokens: TokenBatch, length: number): Tensor {
+    return tf.tidy(() => {
+      const { input, mask, crossBias } = padTokens(tokens, 0, bucketOf(length));
+      // -1 on padding: it stays out of sight also where a text is masked as a whole
+      const below = tf.div(crossBias.reshape([1, -1]), -maskedScore);
+      const hidden = autocast(this.autocastType, () => this.encode(input, tf.add(mask, below)));
+      return tf.slice(hidden, [0, 0, 0], [-1, length, -1]);
+    });
   }
 
   /** Keeps each word with probability 1 - wordDropout; words are what single spaces separate. */

@@ -62,7 +62,7 @@ export function buildActivation(name: string, params: ActivationParams = {}): La
   }
   const [defaults, formula] = activations[name];
   const values = numbers(name, given, defaults);
-  return new Activation((x) => formula(x, values));
+  return new Activation((x) => formula(x, values), name === "ELU" && values.alpha === 1);
 }
 
 function numbers<D extends Record<string, number>>(name: string, given: ActivationParams, defaults: D): D {
@@ -83,10 +83,16 @@ function numbers<D extends Record<string, number>>(name: string, given: Activati
 
 class Activation extends Layer {
   private readonly formula: (x: Tensor) => Tensor;
+  private readonly elu: boolean;
 
-  constructor(formula: (x: Tensor) => Tensor) {
+  constructor(formula: (x: Tensor) => Tensor, elu = false) {
     super();
     this.formula = formula;
+    this.elu = elu;
+  }
+
+  override get isElu(): boolean {
+    return this.elu;
   }
 
   forward(x: Tensor): Tensor {

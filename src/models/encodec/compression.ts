@@ -1,8 +1,9 @@
 /** EnCodec as the codec of a language model: the network's methods jitted, and long audio coded in pieces. */
 import { UserError } from "../../errors.ts";
 import { fingerprint } from "../../nn/index.ts";
-import { type Jitted, jit, runtimeOptions, scoped, type Tensor, tf } from "../../runtime/index.ts";
+import { isTracing, type Jitted, jit, runtimeOptions, scoped, type Tensor, tf } from "../../runtime/index.ts";
 import type { CompressionModel, EncodedAudio, StreamingDecoder } from "../compression.ts";
+import { withFolded } from "./folded.ts";
 import type { EncodecNetwork } from "./model.ts";
 import { ChunkedDecoder, ContinuousDecoder } from "./streaming_decoder.ts";
 
@@ -17,8 +18,9 @@ export class EncodecCompressionModel implements CompressionModel {
   readonly framesPerStep = 1;
   readonly model: EncodecNetwork;
   private codebooks: number;
-  private readonly jitEncode: Jitted<[Tensor, number], EncodedAudio>;
-  private readonly jitDecode: Jitted<[Tensor, Tensor | null], Tensor>;
+  private readonly encodeWhole: (wav: Tensor, codebooks: number) => EncodedAudio;
+  private readonly decodeWhole: (codes: Tensor, scale: Tensor | null) => Tensor;
+  private readonly jitted: { dispose(): void }[];
   private readonly jitDecodeLatent: Jitted<[Tensor], Tensor>;
 
   constructor(model: EncodecNetwork) {
@@ -26,14 +28,17 @@ export class EncodecCompressionModel implements CompressionModel {
     this.codebooks = model.totalCodebooks;
     // XLA has no kernel for the LSTM op.
     const mode = runtimeOptions().jit === "none" ? "none" : "graph";
-    this.jitEncode = jit((wav: Tensor, codebooks: number) => model.encode(wav, codebooks), {
+    const encode = jit((wav: Tensor, codebooks: number) => withFolded(() => model.encode(wav, codebooks)), {
       name: "encodec_encode",
       mode,
     });
-    this.jitDecode = jit((codes: Tensor, scale: Tensor | null) => model.decode(codes, scale), {
-      name: "encodec_decode",
-      mode,
-    });
+    const decode = jit(
+      (codes: Tensor, scale: Tensor | null) => withFolded(() => model.decode(codes, scale)),
+      { name: "encodec_decode", mode },
+    );
+    this.jitted = [encode, decode];
+    this.encodeWhole = folding(model, encode);
+    this.decodeWhole = folding(model, decode);
     this.jitDecodeLatent = jit((codes: Tensor) => model.decodeLatent(codes), {
       name: "encodec_decode_latent",
       mode,
@@ -80,7 +85,7 @@ export class EncodecCompressionModel implements CompressionModel {
   encode(wav: Tensor): EncodedAudio {
     if (this.model.options.chunk !== null) return this.encodeChunks(wav);
     const [batch, , samples] = wav.shape;
-    return this.isLong(batch, samples) ? this.encodeLong(wav) : this.jitEncode(wav, this.codebooks);
+    return this.isLong(batch, samples) ? this.encodeLong(wav) : this.encodeWhole(wav, this.codebooks);
   }
 
   decode(codes: Tensor, scale: Tensor | null = null): Tensor {
@@ -88,7 +93,7 @@ export class EncodecCompressionModel implements CompressionModel {
     this.model.checkCodebooks(codebooks);
     const { chunk } = this.model.options;
     const isWhole = chunk === null && !this.isLong(batch, frames * this.model.hopLength);
-    if (isWhole) return this.jitDecode(codes, scale);
+    if (isWhole) return this.decodeWhole(codes, scale);
     const decoder = this.streamingDecoder(batch, scale);
     const size = chunk === null ? this.pieceFrames(batch) : Math.ceil(chunk.length / this.model.hopLength);
     const pieces: Float32Array[][][] = [];
@@ -113,12 +118,13 @@ export class EncodecCompressionModel implements CompressionModel {
 
   streamingDecoder(batch: number, scale: Tensor | null = null): StreamingDecoder {
     const options = { batch, codebooks: this.codebooks, scale };
-    if (this.model.options.chunk !== null) return new ChunkedDecoder(this.model, this.jitDecode, options);
-    return new ContinuousDecoder(this.model, options);
+    if (this.model.options.chunk !== null) return new ChunkedDecoder(this.model, this.decodeWhole, options);
+    this.model.fold();
+    return withFolded(() => new ContinuousDecoder(this.model, options));
   }
 
   dispose(): void {
-    for (const jitted of [this.jitEncode, this.jitDecode, this.jitDecodeLatent]) jitted.dispose();
+    for (const jitted of [...this.jitted, this.jitDecodeLatent]) jitted.dispose();
     this.model.dispose();
   }
 
@@ -143,7 +149,8 @@ export class EncodecCompressionModel implements CompressionModel {
       const [batch, , samples] = wav.shape;
       const size = this.pieceFrames(batch) * this.model.hopLength;
       const volume = this.model.volume(wav);
-      const stream = this.model.encoder.stream();
+      this.model.fold();
+      const stream = withFolded(() => this.model.encoder.stream());
       const codes: Tensor[] = [];
       try {
         for (let at = 0; at < samples; at += size) {
@@ -184,7 +191,7 @@ export class EncodecCompressionModel implements CompressionModel {
             ]);
       const encoded = Array.from({ length: count }, (_, i) => {
         const size = Math.min(length, samples + missing - i * stride);
-        return this.jitEncode(tf.slice(filled, [0, 0, i * stride], [-1, -1, size]), this.codebooks);
+        return this.encodeWhole(tf.slice(filled, [0, 0, i * stride], [-1, -1, size]), this.codebooks);
       });
       const scales = encoded.flatMap(({ scale }) => (scale === null ? [] : [scale]));
       return {
@@ -196,6 +203,14 @@ export class EncodecCompressionModel implements CompressionModel {
       } as never;
     }) as unknown as EncodedAudio;
   }
+}
+
+/** `run`, before which the weights are folded, unless it is traced as a part of something else. */
+function folding<A extends unknown[], R>(model: EncodecNetwork, run: (...args: A) => R): (...args: A) => R {
+  return (...args) => {
+    if (!isTracing()) model.fold();
+    return run(...args);
+  };
 }
 
 /** Pieces of audio per row and channel -> wav [B, C, T] */

@@ -3,8 +3,8 @@
  * layouts and names.
  */
 import { UserError } from "../../errors.ts";
-import type { InitializerStream } from "../../nn/index.ts";
-import { type Tensor, type Tensor4D, tf } from "../../runtime/index.ts";
+import type { InitializerStream, Parameter } from "../../nn/index.ts";
+import { type Tensor, tf } from "../../runtime/index.ts";
 import {
   buildKernel,
   buildOutputNorm,
@@ -14,8 +14,10 @@ import {
   type OutputNorm,
 } from "./conv_norm.ts";
 import { ConvStream, ConvTransposeStream } from "./conv_stream.ts";
-import { holding, Layer, type LayerStream, lengthOf } from "./layer.ts";
-import { convPadding, type PadMode, padTime } from "./padding.ts";
+import { byKernel, convolve, convolvePhased, convolveTransposed, phased } from "./convolve.ts";
+import { Folded } from "./folded.ts";
+import { type Around, holding, Layer, type LayerStream, lengthOf, takesGradient } from "./layer.ts";
+import { convPadding, type PadMode } from "./padding.ts";
 
 export interface ConvOptions {
   kernelSize: number;
@@ -30,11 +32,26 @@ export interface ConvOptions {
 /** PyTorch's. */
 const defaultNormParams: NormParams = { eps: 1e-5, affine: true };
 
+/** A layer with a filter that can be folded, and that takes ELU in passing. */
+export abstract class ConvLayer extends Layer {
+  abstract readonly kernel: ConvKernel;
+
+  override get takesElu(): boolean {
+    return true;
+  }
+
+  /** Brings its folded filter up to date. */
+  abstract fold(): void;
+  /** Frees it. */
+  abstract unfold(): void;
+}
+
 /** Convolution whose output has ceil(T / stride) frames. */
-export class Conv1d extends Layer {
+export class Conv1d extends ConvLayer {
   readonly kernel: ConvKernel;
   readonly norm: OutputNorm | null;
   private readonly options: ConvOptions;
+  private readonly folded: Folded;
 
   constructor(inChannels: number, outChannels: number, options: ConvOptions, init: InitializerStream) {
     super();
@@ -42,6 +59,10 @@ export class Conv1d extends Layer {
     this.options = options;
     this.kernel = buildKernel([outChannels, inChannels, options.kernelSize], 0, norm, init);
     this.norm = buildOutputNorm(norm, outChannels, normParams);
+    this.folded = new Folded(
+      () => variablesOf(this.kernel),
+      () => filterOf(this.kernel.value()),
+    );
   }
 
   protected override stateNames() {
@@ -49,33 +70,51 @@ export class Conv1d extends Layer {
   }
 
   /** [B, T, in] -> [B, ceil(T / stride), out] */
-  forward(x: Tensor): Tensor {
-    return this.forwardWith(x, filterOf(this.kernel.value()));
+  forward(x: Tensor, around: Around = {}): Tensor {
+    return this.forwardWith(x, this.folded.value, around);
   }
 
-  stream(): LayerStream {
-    if (this.norm?.overTime || this.options.padMode === "circular") return holding((x) => this.forward(x));
+  stream(around: Pick<Around, "elu"> = {}): LayerStream {
+    if (this.norm?.overTime || this.options.padMode === "circular") {
+      return holding((x) => this.forward(x, around));
+    }
     const { kernelSize, stride = 1, dilation = 1, causal, padMode } = this.options;
-    const filter = tf.keep(tf.tidy(() => filterOf(this.kernel.value())));
+    const filter = tf.keep(tf.tidy(() => tf.clone(this.folded.value)));
     return new ConvStream(
       { kernelSize, stride, dilation, causal, padMode },
       {
-        whole: (x) => this.forwardWith(x, filter),
-        valid: (x) => this.finish(convolve(x, filter, stride, dilation)),
+        whole: (x) => this.forwardWith(x, filter, around),
+        valid: (x) => this.convolved(x, filter, { left: 0, right: 0 }, around),
         dispose: () => filter.dispose(),
       },
     );
   }
 
-  private forwardWith(x: Tensor, filter: Tensor): Tensor {
-    const { kernelSize, stride = 1, dilation = 1, causal, padMode } = this.options;
-    const { left, right } = convPadding(lengthOf(x), kernelSize, stride, dilation, causal);
-    return this.finish(convolve(padTime(x, left, right, padMode), filter, stride, dilation));
+  override fold(): void {
+    this.folded.refresh("");
   }
 
-  private finish(y: Tensor): Tensor {
-    const biased = tf.add(y, this.kernel.bias.value);
-    return this.norm === null ? biased : this.norm.forward(biased);
+  override unfold(): void {
+    this.folded.dispose();
+  }
+
+  private forwardWith(x: Tensor, filter: Tensor, around: Around): Tensor {
+    const { kernelSize, stride = 1, dilation = 1, causal } = this.options;
+    return this.convolved(x, filter, convPadding(lengthOf(x), kernelSize, stride, dilation, causal), around);
+  }
+
+  private convolved(
+    x: Tensor,
+    filter: Tensor,
+    padding: { left: number; right: number },
+    { elu, skip }: Around,
+  ): Tensor {
+    const { stride = 1, dilation = 1, padMode } = this.options;
+    const geometry = { stride, dilation, ...padding, padMode };
+    const bias = this.kernel.bias.value;
+    if (this.norm === null) return convolve(x, filter, bias, geometry, { elu, skip });
+    const y = this.norm.forward(convolve(x, filter, bias, geometry, { elu }));
+    return skip ? tf.add(y, skip) : y;
   }
 }
 
@@ -90,10 +129,11 @@ export interface ConvTransposeOptions {
 }
 
 /** Transposed convolution whose output has T * stride frames: the surplus of kernelSize - stride is trimmed. */
-export class ConvTranspose1d extends Layer {
+export class ConvTranspose1d extends ConvLayer {
   readonly kernel: ConvKernel;
   readonly norm: OutputNorm | null;
   private readonly options: ConvTransposeOptions;
+  private readonly folded: Folded;
 
   constructor(
     inChannels: number,
@@ -112,6 +152,10 @@ export class ConvTranspose1d extends Layer {
     this.options = options;
     this.kernel = buildKernel([inChannels, outChannels, options.kernelSize], 1, norm, init);
     this.norm = buildOutputNorm(norm, outChannels, normParams);
+    this.folded = new Folded(
+      () => variablesOf(this.kernel),
+      () => this.coder().filter(filterOf(this.kernel.value())),
+    );
   }
 
   protected override stateNames() {
@@ -119,28 +163,63 @@ export class ConvTranspose1d extends Layer {
   }
 
   /** [B, T, in] -> [B, T * stride, out] */
-  forward(x: Tensor): Tensor {
-    const { stride } = this.options;
+  forward(x: Tensor, { elu, skip = null }: Around = {}): Tensor {
+    const { kernelSize, stride } = this.options;
     const { left } = this.trim();
-    const [batch, frames] = x.shape;
-    const full = convTranspose1d(x, this.kernel.value(), stride);
-    const trim = (y: Tensor) => tf.slice(y, [0, left, 0], [batch, frames * stride, this.kernel.bias.size]);
-    if (this.norm === null) return tf.add(trim(full), this.kernel.bias.value);
-    return trim(this.norm.forward(tf.add(full, this.kernel.bias.value)));
+    const frames = lengthOf(x) * stride;
+    const bias = this.kernel.bias.value;
+    const transposed = (cut: { skip: number; frames: number }) =>
+      takesGradient()
+        ? convolveTransposed(x, filterOf(this.kernel.value()), bias, { stride, ...cut }, { elu })
+        : this.coder().transposed(x, this.folded.value, bias, cut, elu);
+    if (this.norm === null) return plus(transposed({ skip: left, frames }), skip);
+    const full = this.norm.forward(transposed({ skip: 0, frames: frames + kernelSize - stride }));
+    return plus(tf.slice(full, [0, left, 0], [x.shape[0], frames, this.kernel.bias.size]), skip);
   }
 
-  stream(): LayerStream {
-    if (this.norm?.overTime) return holding((x) => this.forward(x));
-    const { stride } = this.options;
-    const filter = tf.keep(tf.tidy(() => filterOf(this.kernel.value())));
+  stream({ elu }: Pick<Around, "elu"> = {}): LayerStream {
+    if (this.norm?.overTime) return holding((x) => this.forward(x, { elu }));
+    const { kernelSize, stride } = this.options;
+    const coder = this.coder();
+    const filter = tf.keep(tf.tidy(() => tf.clone(this.folded.value)));
     return new ConvTransposeStream(stride, this.trim().left, {
-      full: (x) => convolveTransposed(x, filter, stride),
+      full: (x) =>
+        coder.transposed(x, filter, null, { skip: 0, frames: (lengthOf(x) - 1) * stride + kernelSize }, elu),
       finish: (y) => {
         const biased = tf.add(y, this.kernel.bias.value);
         return this.norm === null ? biased : this.norm.forward(biased);
       },
       dispose: () => filter.dispose(),
     });
+  }
+
+  override fold(): void {
+    this.folded.refresh(String(byKernel(this.geometry)));
+  }
+
+  override unfold(): void {
+    this.folded.dispose();
+  }
+
+  /** How the convolution is computed without gradients, and the form of the filter for it. */
+  private coder() {
+    const { stride } = this.options;
+    const asKernel = byKernel(this.geometry);
+    const transposedBy = asKernel ? convolvePhased : convolveTransposed;
+    return {
+      filter: (filter: Tensor) => (asKernel ? phased(filter, stride) : filter),
+      transposed: (
+        x: Tensor,
+        filter: Tensor,
+        bias: Tensor | null,
+        cut: { skip: number; frames: number },
+        elu = false,
+      ) => transposedBy(x, filter, bias, { stride, ...cut }, { elu }),
+    };
+  }
+
+  private get geometry() {
+    return { stride: this.options.stride, dilation: 1 };
   }
 
   private trim(): { left: number; right: number } {
@@ -153,43 +232,25 @@ export class ConvTranspose1d extends Layer {
 
 /** Valid convolution. x [B, T, in], weight [out, in, k] -> [B, (T - dilation (k - 1) - 1) / stride + 1, out]. */
 export function conv1d(x: Tensor, weight: Tensor, stride: number, dilation = 1): Tensor {
-  return convolve(x, filterOf(weight), stride, dilation);
+  return convolve(x, filterOf(weight), null, { stride, dilation, left: 0, right: 0, padMode: "constant" });
 }
 
 /** Transposed convolution without trimming. x [B, T, in], weight [in, out, k] -> [B, (T - 1) stride + k, out]. */
 export function convTranspose1d(x: Tensor, weight: Tensor, stride: number): Tensor {
-  return convolveTransposed(x, filterOf(weight), stride);
+  const [, , kernelSize] = weight.shape;
+  const frames = (lengthOf(x) - 1) * stride + kernelSize;
+  return convolveTransposed(x, filterOf(weight), null, { stride, skip: 0, frames });
 }
 
-/** PyTorch's weight [a, b, k] as TensorFlow's kernels want it: [k, b, a]. */
+/** PyTorch's weight [a, b, k] in the layout of kernels: [k, b, a]. */
 function filterOf(weight: Tensor): Tensor {
   return tf.transpose(weight, [2, 1, 0]);
 }
 
-function convolve(x: Tensor, filter: Tensor, stride: number, dilation: number): Tensor {
-  const [kernelSize, inChannels, outChannels] = filter.shape;
-  const [batch, length] = x.shape;
-  if (dilation === 1) {
-    const image = x.reshape([batch, 1, length, inChannels]) as Tensor4D;
-    const window = filter.reshape([1, kernelSize, inChannels, outChannels]) as Tensor4D;
-    return tf.conv2d(image, window, [1, stride], "valid").squeeze([1]);
-  }
-  if (stride !== 1) throw new Error("conv1d: stride and dilation at once");
-  // Time folded into [T / dilation, dilation]: a dilated kernel is a plain one along the first axis.
-  const rows = Math.ceil(length / dilation);
-  const folded = padTime(x, 0, rows * dilation - length, "constant");
-  const image = folded.reshape([batch, rows, dilation, inChannels]) as Tensor4D;
-  const window = filter.reshape([kernelSize, 1, inChannels, outChannels]) as Tensor4D;
-  const y = tf.conv2d(image, window, 1, "valid").reshape([batch, -1, outChannels]);
-  return tf.slice(y, [0, 0, 0], [batch, length - dilation * (kernelSize - 1), outChannels]);
+function variablesOf(kernel: ConvKernel): Parameter[] {
+  return kernel.namedParameters().map(([, parameter]) => parameter);
 }
 
-function convolveTransposed(x: Tensor, filter: Tensor, stride: number): Tensor {
-  const [kernelSize, outChannels, inChannels] = filter.shape;
-  const [batch, length] = x.shape;
-  const image = x.reshape([batch, 1, length, inChannels]) as Tensor4D;
-  const window = filter.reshape([1, kernelSize, outChannels, inChannels]) as Tensor4D;
-  const samples = (length - 1) * stride + kernelSize;
-  const outShape: [number, number, number, number] = [batch, 1, samples, outChannels];
-  return tf.conv2dTranspose(image, window, outShape, [1, stride], "valid").squeeze([1]);
+function plus(y: Tensor, term: Tensor | null): Tensor {
+  return term === null ? y : tf.add(y, term);
 }

@@ -6,9 +6,44 @@ import { Module } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
 
 export abstract class Layer extends Module {
-  abstract forward(x: Tensor): Tensor;
+  /** Whether it is ELU, which a layer after it may apply in passing; and whether it is such a layer. */
+  get isElu(): boolean {
+    return false;
+  }
+
+  get takesElu(): boolean {
+    return false;
+  }
+
+  /** What `around` asks for is only for layers that take ELU. */
+  abstract forward(x: Tensor, around?: Around): Tensor;
   /** A stream that begins; it holds copies of what it needs of the weights. */
-  abstract stream(): LayerStream;
+  abstract stream(around?: Pick<Around, "elu">): LayerStream;
+}
+
+export interface Around {
+  /** The layer takes ELU(x) for x. */
+  elu?: boolean;
+  /** Is added to the result. */
+  skip?: Tensor | null;
+}
+
+/** The layers that are left when those that take ELU do so. */
+function merged(layers: readonly Layer[]): { layer: Layer; elu: boolean }[] {
+  const taken = (i: number) => layers[i].isElu && i + 1 < layers.length && layers[i + 1].takesElu;
+  return layers.flatMap((layer, i) => (taken(i) ? [] : [{ layer, elu: i > 0 && taken(i - 1) }]));
+}
+
+/** x through layers one after the other, plus `skip`. */
+export function through(layers: readonly Layer[], x: Tensor, skip: Tensor | null = null): Tensor {
+  const steps = merged(layers);
+  let y = x;
+  for (const [i, { layer, elu }] of steps.entries()) {
+    const isLast = i === steps.length - 1;
+    y = layer.takesElu ? layer.forward(y, { elu, skip: isLast ? skip : null }) : layer.forward(y);
+    if (isLast && skip !== null && !layer.takesElu) y = tf.add(y, skip);
+  }
+  return y;
 }
 
 export interface LayerStream {
@@ -41,7 +76,7 @@ export function holding(forward: (x: Tensor) => Tensor): LayerStream {
 
 /** Layers one after the other; what a layer got is freed before the next but one runs. */
 export function chain(layers: readonly Layer[]): LayerStream {
-  const streams = layers.map((layer) => layer.stream());
+  const streams = merged(layers).map(({ layer, elu }) => layer.stream({ elu }));
   return {
     push(x, last) {
       let piece = x;
@@ -92,4 +127,9 @@ export function frames(x: Tensor, from: number, to: number): Tensor {
   const [batch, length, channels] = x.shape;
   if (from === 0 && to === length) return x;
   return tf.slice(x, [0, from, 0], [batch, to - from, channels]);
+}
+
+/** Whether tfjs is recording what is computed now, to differentiate it. */
+export function takesGradient(): boolean {
+  return tf.engine().state.gradientDepth > 0;
 }

@@ -1,11 +1,21 @@
-/** Multi-layer LSTM over time: a fused TensorFlow op or a loop a layer, whatever the number of steps. */
-import { type InitializerStream, Parameter, withGradient } from "../../nn/index.ts";
-import { attr, runOp, type Tensor, tf } from "../../runtime/index.ts";
+/** Multi-layer LSTM over time: our own op a layer, or on other devices than CPUs TensorFlow's fused op or a loop. */
+import { type InitializerStream, linear, Parameter, withGradient } from "../../nn/index.ts";
+import { attr, hasKernels, runKernel, runOp, type Tensor, tf } from "../../runtime/index.ts";
 import { DataType } from "../../runtime/native.ts";
 import type { OpInput } from "../../runtime/ops.ts";
 import { backend } from "../../runtime/tensorflow.ts";
-import { Kept, Layer, type LayerStream } from "./layer.ts";
+import { frames, Kept, Layer, type LayerStream, lengthOf, takesGradient } from "./layer.ts";
 import { lstmLoop, lstmLoopFrom } from "./lstm_loop.ts";
+
+/** What an LSTM layer is made of: weights [4D, I] and [4D, D], bias [4D], gates in the order input, forget, cell, output (PyTorch's). */
+export interface LstmWeights {
+  input: Tensor;
+  recurrent: Tensor;
+  bias: Tensor;
+}
+
+/** Hidden and cell state, [B, D] each. */
+export type LstmState = [hidden: Tensor, cell: Tensor];
 
 /** The LSTM of SEANet: as many outputs as inputs, and the input added to the output. */
 export class ResidualLSTM extends Layer {
@@ -29,53 +39,54 @@ export class ResidualLSTM extends Layer {
 
   /** [B, T, D] -> [B, T, D] */
   forward(x: Tensor): Tensor {
-    let y = tf.transpose(x, [1, 0, 2]);
-    for (let layer = 0; layer < this.layers; layer++) {
-      const value = (name: string) => this.lstm[`${name}_l${layer}`].value;
-      const layerOf = value("bias_ih").size >= loopFrom && !takesGradient() ? lstmLoop : lstmLayer;
-      y = layerOf(y, value("weight_ih"), value("weight_hh"), tf.add(value("bias_ih"), value("bias_hh")));
-    }
-    return tf.add(x, tf.transpose(y, [1, 0, 2]));
+    const weights = Array.from({ length: this.layers }, (_, layer) => this.weights(layer));
+    return tf.add(
+      x,
+      weights.reduce((y, layer) => lstmLayer(y, layer), x),
+    );
   }
 
   stream(): LayerStream {
     const weights = Array.from({ length: this.layers }, (_, layer) =>
-      tf.tidy(() => {
-        const value = (name: string) => this.lstm[`${name}_l${layer}`].value;
-        const transposed = [value("weight_ih"), value("weight_hh")].map((weight) => tf.transpose(weight));
-        const bias = tf.add(value("bias_ih"), value("bias_hh"));
-        const isLoop = bias.size >= loopFrom;
-        return (isLoop ? [...transposed, bias] : [tf.concat(transposed, 0), bias]) as never;
-      }),
-    ) as Tensor[][];
+      tf.tidy(() => this.weights(layer) as never),
+    );
     return new ResidualLSTMStream(weights);
+  }
+
+  private weights(layer: number): LstmWeights {
+    const value = (name: string) => this.lstm[`${name}_l${layer}`].value;
+    return {
+      input: value("weight_ih"),
+      recurrent: value("weight_hh"),
+      bias: tf.add(value("bias_ih"), value("bias_hh")),
+    };
   }
 }
 
 /** Keeps hidden and cell state of every layer. */
 class ResidualLSTMStream implements LayerStream {
-  /** Per layer: input and recurrent weights [I, 4D] and [D, 4D], in one for the fused op, and the bias. */
-  private readonly weights: Tensor[][];
+  private readonly weights: LstmWeights[];
   private readonly states: [hidden: Kept, cell: Kept][];
 
-  constructor(weights: Tensor[][]) {
-    this.weights = weights.map((tensors) => tensors.map((tensor) => tf.keep(tensor)));
+  constructor(weights: LstmWeights[]) {
+    this.weights = weights;
+    for (const { input, recurrent, bias } of weights)
+      for (const each of [input, recurrent, bias]) tf.keep(each);
     this.states = weights.map(() => [new Kept(), new Kept()]);
   }
 
   push(x: Tensor | null): Tensor | null {
     if (x === null) return null;
-    let y = tf.transpose(x, [1, 0, 2]);
+    let y = x;
     for (const [layer, weights] of this.weights.entries()) {
       const [hidden, cell] = this.states[layer];
-      const zero = tf.zeros([x.shape[0], weights[weights.length - 1].size / 4]);
-      const steps = weights.length === 3 ? lstmLoopFrom : lstmFusedFrom;
-      const [outputs, ...after] = steps(y, weights as never, [hidden.take() ?? zero, cell.take() ?? zero]);
-      hidden.set(after[0]);
-      cell.set(after[1]);
+      const zero = tf.zeros([x.shape[0], weights.bias.size / 4]);
+      const [outputs, state] = lstmFrom(y, weights, [hidden.take() ?? zero, cell.take() ?? zero]);
+      hidden.set(state[0]);
+      cell.set(state[1]);
       y = outputs;
     }
-    return tf.add(x, tf.transpose(y, [1, 0, 2]));
+    return tf.add(x, y);
   }
 
   dispose(): void {
@@ -87,16 +98,68 @@ class ResidualLSTMStream implements LayerStream {
 /** From this many gates on, a loop's steps win more in their products than they cost (measured on CPU). */
 const loopFrom = 4 * 512;
 
-/** Whether tfjs is recording what is computed now, to differentiate it. */
-function takesGradient(): boolean {
-  return tf.engine().state.gradientDepth > 0;
+/** One layer from a zero state: x [B, T, I] -> hidden states [B, T, D]. */
+export function lstmLayer(x: Tensor, weights: LstmWeights): Tensor {
+  if (hasKernels()) return recurrence(inputProducts(x, weights), weights.recurrent);
+  const { input, recurrent, bias } = weights;
+  const byTime = tf.transpose(x, [1, 0, 2]);
+  const composed = bias.size >= loopFrom && !takesGradient() ? lstmLoop : lstmFused;
+  return tf.transpose(composed(byTime, input, recurrent, bias), [1, 0, 2]);
+}
+
+/** One layer from a state on: x [B, T, I] -> hidden states [B, T, D], and the state after them. Not differentiable. */
+function lstmFrom(x: Tensor, weights: LstmWeights, state: LstmState): [Tensor, LstmState] {
+  if (hasKernels()) {
+    const [hidden, cells] = runLstm(inputProducts(x, weights), weights.recurrent, state);
+    const last = (states: Tensor) => frames(states, lengthOf(x) - 1, lengthOf(x)).squeeze([1]) as Tensor;
+    return [hidden, [last(hidden), last(cells)]];
+  }
+  const byTime = tf.transpose(x, [1, 0, 2]);
+  const [input, recurrent] = [weights.input, weights.recurrent].map((matrix) => tf.transpose(matrix));
+  const [hidden, ...after] =
+    weights.bias.size >= loopFrom
+      ? lstmLoopFrom(byTime, [input, recurrent, weights.bias], state)
+      : lstmFusedFrom(byTime, [tf.concat([input, recurrent], 0), weights.bias], state);
+  return [tf.transpose(hidden, [1, 0, 2]), after];
+}
+
+/** What the input adds to the gates of every step: [B, T, I] -> [B, T, 4D] */
+function inputProducts(x: Tensor, { input, bias }: LstmWeights): Tensor {
+  return linear(x, input, bias);
+}
+
+/** By our own op: what the input adds to the gates [B, T, 4D], recurrent weights [4D, D] -> hidden states [B, T, D], from a zero state. */
+function recurrence(inputs: Tensor, weights: Tensor): Tensor {
+  const [batch, steps] = inputs.shape;
+  const [, units] = weights.shape;
+  return withGradient([inputs, weights], ([x, w], save) => {
+    const zero = tf.zeros([batch, units]) as Tensor;
+    const [hidden, cells, gates] = runLstm(x, w, [zero, zero]);
+    save([hidden, cells, gates, zero, w]);
+    return {
+      value: hidden,
+      gradFunc: (dy, [h, c, g, start, recurrent]) => {
+        const [gradient] = runKernel("MgLstmGradient", [dy, g, c, start, recurrent], {}, [x.shape]);
+        const before = tf.concat([start.expandDims(1), frames(h, 0, steps - 1)], 1).reshape([-1, units]);
+        const product = tf.matMul(gradient.reshape([-1, 4 * units]) as never, before as never, true, false);
+        return [gradient, product as Tensor];
+      },
+    };
+  });
+}
+
+/** The op: hidden states [B, T, D], cell states [B, T, D], gates [B, T, 4D]. */
+function runLstm(inputs: Tensor, weights: Tensor, [hidden, cell]: LstmState): Tensor[] {
+  const [batch, steps] = inputs.shape;
+  const states = [batch, steps, weights.shape[1]!];
+  return runKernel("MgLstm", [inputs, weights, hidden, cell], {}, [states, states, inputs.shape]);
 }
 
 /**
- * One layer from a zero state, as a fused op: x [T, B, I], input weights [4D, I], recurrent weights [4D, D], bias [4D], gates in the order
- * input, forget, cell, output (PyTorch's) -> hidden states [T, B, D].
+ * One layer from a zero state, as TensorFlow's fused op: x [T, B, I], input weights [4D, I], recurrent weights [4D, D], bias [4D]
+ * -> hidden states [T, B, D].
  */
-export function lstmLayer(x: Tensor, inputWeights: Tensor, recurrentWeights: Tensor, bias: Tensor): Tensor {
+export function lstmFused(x: Tensor, inputWeights: Tensor, recurrentWeights: Tensor, bias: Tensor): Tensor {
   const weights = tf.transpose(tf.concat([inputWeights, recurrentWeights], 1));
   return withGradient([x, weights, bias], ([input, w, b], save) => {
     const [steps, batch] = input.shape;

@@ -4,6 +4,7 @@ import { type InitializerStream, Module } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
 import type { EncodedAudio } from "../compression.ts";
 import { codebooksOf, type EncodecOptions } from "./config.ts";
+import { ConvLayer } from "./conv.ts";
 import { SpectralNormKernel } from "./conv_norm.ts";
 import { ResidualVectorQuantizer } from "./quantizer.ts";
 import { SEANetDecoder, SEANetEncoder } from "./seanet.ts";
@@ -69,9 +70,19 @@ export class EncodecNetwork extends Module {
     return (codebooks * Math.log2(this.cardinality) * this.frameRate) / 1000;
   }
 
+  /** Brings the folded weights up to date, for `withFolded`. */
+  fold(): void {
+    for (const layer of partsOf(this, ConvLayer)) layer.fold();
+  }
+
+  override dispose(): void {
+    super.dispose();
+    for (const layer of partsOf(this, ConvLayer)) layer.unfold();
+  }
+
   /** One power iteration of every spectral norm, due before each training forward. */
   iterateSpectralNorms(): void {
-    for (const kernel of spectralKernels(this)) kernel.iterate();
+    for (const kernel of partsOf(this, SpectralNormKernel)) kernel.iterate();
   }
 
   /** wav [B, C, T] -> codes [B, codebooks, ceil(T / hopLength)] of the first `codebooks` codebooks, and scale */
@@ -120,10 +131,11 @@ export class EncodecNetwork extends Module {
   }
 }
 
-function spectralKernels(part: unknown): SpectralNormKernel[] {
-  if (part instanceof SpectralNormKernel) return [part];
-  if (part instanceof Module || Array.isArray(part)) return Object.values(part).flatMap(spectralKernels);
-  return [];
+/** The modules of a class below a module. */
+function partsOf<T extends Module>(part: unknown, kind: abstract new (...args: never[]) => T): T[] {
+  const found = part instanceof kind ? [part] : [];
+  if (!(part instanceof Module || Array.isArray(part))) return found;
+  return [...found, ...Object.values(part).flatMap((below) => partsOf(below, kind))];
 }
 
 /** [B, a, b] -> [B, b, a] */

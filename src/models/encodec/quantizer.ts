@@ -9,7 +9,7 @@ import {
   withGradient,
   zeros,
 } from "../../nn/index.ts";
-import { autocast, type Tensor, tf } from "../../runtime/index.ts";
+import { autocast, hasKernels, runKernel, type Tensor, tf } from "../../runtime/index.ts";
 import {
   type CodebookLearning,
   learn,
@@ -172,6 +172,7 @@ export class EuclideanCodebook extends Module {
 
 /** vectors [N, D], entries [bins, D] -> index [N] of the nearest: argmax of -(|x|^2 - 2 x.e + |e|^2), the first of equals. */
 export function nearest(vectors: Tensor, entries: Tensor): Tensor {
+  if (hasKernels()) return runKernel("MgNearest", [vectors, entries], {}, [[vectors.shape[0]]])[0];
   const products = tf.matMul(vectors as never, entries as never, false, true) as Tensor;
   const own = tf.sum(tf.square(vectors), 1, true);
   const theirs = tf.sum(tf.square(entries), 1).expandDims(0);

@@ -5,7 +5,7 @@ import { type Tensor, tf } from "../../runtime/index.ts";
 import { type ActivationParams, buildActivation } from "./activation.ts";
 import { Conv1d, ConvTranspose1d } from "./conv.ts";
 import type { ConvNorm, NormParams } from "./conv_norm.ts";
-import { chain, frames, joined, Kept, Layer, type LayerStream, lengthOf } from "./layer.ts";
+import { chain, frames, joined, Kept, Layer, type LayerStream, lengthOf, through } from "./layer.ts";
 import { ResidualLSTM } from "./lstm.ts";
 import type { PadMode } from "./padding.ts";
 
@@ -60,7 +60,7 @@ export class SEANetEncoder extends Layer {
   }
 
   forward(wav: Tensor): Tensor {
-    return this.model.reduce((x, layer) => layer.forward(x), wav);
+    return through(this.model, wav);
   }
 
   stream(): LayerStream {
@@ -96,7 +96,7 @@ export class SEANetDecoder extends Layer {
   }
 
   forward(latents: Tensor): Tensor {
-    return this.model.reduce((x, layer) => layer.forward(x), latents);
+    return through(this.model, latents);
   }
 
   stream(): LayerStream {
@@ -124,11 +124,7 @@ export class ResidualUnit extends Layer {
   }
 
   forward(x: Tensor): Tensor {
-    const skipped = this.shortcut === null ? x : this.shortcut.forward(x);
-    return tf.add(
-      skipped,
-      this.block.reduce((y, layer) => layer.forward(y), x),
-    );
+    return through(this.block, x, this.shortcut === null ? x : this.shortcut.forward(x));
   }
 
   /** The skipped part waits for the block, which looks ahead. */

@@ -1,5 +1,5 @@
 /** Codes to audio piece by piece: samples come out as soon as no later code can change them. */
-import { type Jitted, scoped, type Tensor, tf } from "../../runtime/index.ts";
+import { scoped, type Tensor, tf } from "../../runtime/index.ts";
 import { codesTensor, type StreamingDecoder } from "../compression.ts";
 import { Kept, type LayerStream, lengthOf } from "./layer.ts";
 import type { EncodecNetwork } from "./model.ts";
@@ -77,7 +77,7 @@ function rows(
 /** Decodes whole chunks, each by itself, and fades from one to the next where they overlap. */
 export class ChunkedDecoder implements StreamingDecoder {
   private readonly options: DecoderOptions;
-  private readonly decode: Jitted<[Tensor, Tensor | null], Tensor>;
+  private readonly decode: (codes: Tensor, scale: Tensor | null) => Tensor;
   private readonly overlap: OverlapAdd;
   /** Frames of a whole chunk. */
   private readonly chunkFrames: number;
@@ -88,7 +88,7 @@ export class ChunkedDecoder implements StreamingDecoder {
 
   constructor(
     network: EncodecNetwork,
-    decode: Jitted<[Tensor, Tensor | null], Tensor>,
+    decode: (codes: Tensor, scale: Tensor | null) => Tensor,
     options: DecoderOptions,
   ) {
     const { chunk } = network.options;

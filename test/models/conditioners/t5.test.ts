@@ -3,7 +3,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { openSafetensors } from "../../../src/checkpoint/safetensors.ts";
 import { ConditioningProvider } from "../../../src/models/conditioners/provider.ts";
-import { T5Conditioner, type T5ConditionerOptions, t5HubName } from "../../../src/models/conditioners/t5.ts";
+import {
+  bucketOf,
+  T5Conditioner,
+  type T5ConditionerOptions,
+  t5HubName,
+} from "../../../src/models/conditioners/t5.ts";
 import { loadT5Encoder } from "../../../src/models/t5/load.ts";
 import { attention, InitializerStream, loadState } from "../../../src/nn/index.ts";
 import { jit, type Tensor, tf, valueAndGradients } from "../../../src/runtime/index.ts";
@@ -51,6 +56,15 @@ test("hidden states, embedding and mask of a long, a short and a null text equal
   close(embedding, golden.readFloat32("cond.description"), 1e-5);
   assert.deepEqual([...mask.dataSync()], [...golden.read("cond_mask.description")]);
   close(prepared.crossBias, new Float32Array(7), 0);
+});
+
+test("the frozen encoder sees few lengths, each at most 7 tokens or a half longer than it must be", () => {
+  const lengths = Array.from({ length: 512 }, (_, i) => i + 1);
+  const buckets = lengths.map(bucketOf);
+  for (const [i, length] of lengths.entries()) {
+    assert.ok(buckets[i] >= length && buckets[i] <= Math.max(length + 7, 1.5 * length), `${length} -> ${buckets[i]}`);
+  }
+  assert.equal(new Set(buckets).size, 12);
 });
 
 test("padding 7 tokens to 8 leaves the embeddings, and cross-attention over them, as AudioCraft's", () => {

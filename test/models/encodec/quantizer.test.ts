@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { initializeCodebooks } from "../../../src/models/encodec/kmeans.ts";
-import { ResidualVectorQuantizer } from "../../../src/models/encodec/quantizer.ts";
+import { nearest, ResidualVectorQuantizer } from "../../../src/models/encodec/quantizer.ts";
 import { generatorSampler } from "../../../src/models/encodec/vector_sampler.ts";
 import { InitializerStream } from "../../../src/nn/index.ts";
 import { TorchGenerator } from "../../../src/random/mt19937.ts";
@@ -65,3 +65,22 @@ test("k-means finds separate clusters, and leaves no entry unused", () => {
   const found = [...rvq.codebooks[0].embed.read()].sort((a, b) => a - b);
   close(found, [-4.95, -0.95, 2.05, 6.05], 0.01);
 });
+
+for (const [count, bins, dimension] of [
+  [1, 7, 3],
+  [50, 300, 40],
+  [13, 33, 300],
+]) {
+  test(`by our own op, ${count} vectors of ${dimension} are given the nearest of ${bins} entries`, () => {
+    const vectors = tf.randomNormal([count, dimension], 0, 1, "float32", 1) as Tensor;
+    const entries = tf.randomNormal([bins, dimension], 0, 1, "float32", 2) as Tensor;
+    const found = nearest(vectors, entries).arraySync() as number[];
+    const [points, table] = [vectors.arraySync(), entries.arraySync()] as number[][][];
+    const distance = (n: number, entry: number) =>
+      points[n].reduce((sum, value, i) => sum + (value - table[entry][i]) ** 2, 0);
+    for (const [n, index] of found.entries()) {
+      const least = Math.min(...table.map((_, entry) => distance(n, entry)));
+      assert.ok(distance(n, index) <= least * (1 + 1e-6), `vector ${n}: entry ${index} is not the nearest`);
+    }
+  });
+}
