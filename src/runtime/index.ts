@@ -3,7 +3,7 @@ export { withoutFragmentation } from "./allocation.ts";
 export { type AutocastType, autocast, autocastType } from "./autocast.ts";
 export { chromeTrace } from "./chrome_trace.ts";
 export { pullBack, seededGradients, valueAndGradientAt, valueAndGradients } from "./gradients.ts";
-export { computeAfter, hasKernels, inTurn, type Jitted, jit } from "./jit.ts";
+export { computeAfter, hasKernels, inTurn, type Jitted, jit, tracesForXla } from "./jit.ts";
 export { type OpTime, opTable, opTimes, percent } from "./op_times.ts";
 export { attr, runKernel, runOp } from "./ops.ts";
 export { checkedDevice, configureRuntime, type Device, type JitMode, runtimeOptions } from "./options.ts";

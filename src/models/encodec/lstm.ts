@@ -1,11 +1,12 @@
 /** Multi-layer LSTM over time: a fused TensorFlow op or a loop a layer, whatever the number of steps. */
 import { type InitializerStream, Parameter, withGradient } from "../../nn/index.ts";
-import { attr, runOp, type Tensor, tf } from "../../runtime/index.ts";
+import { attr, runOp, type Tensor, tf, tracesForXla } from "../../runtime/index.ts";
 import { DataType } from "../../runtime/native.ts";
 import type { OpInput } from "../../runtime/ops.ts";
 import { backend } from "../../runtime/tensorflow.ts";
 import { Kept, Layer, type LayerStream } from "./layer.ts";
 import { lstmLoop, lstmLoopFrom } from "./lstm_loop.ts";
+import { lstmSteps } from "./lstm_steps.ts";
 
 /** The LSTM of SEANet: as many outputs as inputs, and the input added to the output. */
 export class ResidualLSTM extends Layer {
@@ -32,7 +33,8 @@ export class ResidualLSTM extends Layer {
     let y = tf.transpose(x, [1, 0, 2]);
     for (let layer = 0; layer < this.layers; layer++) {
       const value = (name: string) => this.lstm[`${name}_l${layer}`].value;
-      const layerOf = value("bias_ih").size >= loopFrom && !takesGradient() ? lstmLoop : lstmLayer;
+      const isLong = value("bias_ih").size >= loopFrom && !takesGradient();
+      const layerOf = tracesForXla() ? lstmSteps : isLong ? lstmLoop : lstmLayer;
       y = layerOf(y, value("weight_ih"), value("weight_hh"), tf.add(value("bias_ih"), value("bias_hh")));
     }
     return tf.add(x, tf.transpose(y, [1, 0, 2]));
