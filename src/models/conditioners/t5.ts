@@ -49,6 +49,9 @@ export function t5HubName(name: string): string {
   return T5_ALIASES[name] ?? name;
 }
 
+/** Of the lengths that a frozen encoder is run with. */
+const ENCODER_LENGTH_MULTIPLE = 8;
+
 export interface T5ConditionerOptions {
   encoder: T5Encoder;
   tokenizer: Pick<T5Tokenizer, "encodeBatch">;
@@ -116,7 +119,7 @@ export class T5Conditioner extends Conditioner<"text"> {
     if (this.t5) return tokens;
     const hidden = this.cache
       ? this.cachedStates(entries, tokens.input.shape[1]!)
-      : autocast(this.autocastType, () => this.encode(tokens.input, tokens.mask));
+      : autocast(this.autocastType, () => this.encodePadded(tokens, length));
     tokens.input.dispose();
     return { ...tokens, input: hidden };
   }
@@ -145,6 +148,21 @@ export class T5Conditioner extends Conditioner<"text"> {
     super.dispose();
     this.encode.dispose();
     this.#frozen?.dispose();
+  }
+
+  /** T5's cost grows with its length, so it does not take all of the padding that saves traces of a training step. */
+  private encodePadded({ input, mask }: PreparedCondition, length: number): Tensor {
+    const [rows, padded] = input.shape;
+    const own = Math.ceil(length / ENCODER_LENGTH_MULTIPLE) * ENCODER_LENGTH_MULTIPLE;
+    if (own >= padded!) return this.encode(input, mask);
+    return tf.tidy(() => {
+      const [ids, present] = [input, mask].map((tensor) => tf.slice(tensor, [0, 0], [rows, own]));
+      return tf.pad(this.encode(ids, present), [
+        [0, 0],
+        [0, padded! - own],
+        [0, 0],
+      ]);
+    });
   }
 
   /** [B, length, H] of texts; zeros on padding, which is masked. */
