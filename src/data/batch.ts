@@ -66,6 +66,41 @@ export function collate<Info extends SegmentInfo>(items: AudioItem<Info>[]): Bat
   return { wav, shape: [items.length, channels, frames], infos };
 }
 
+/** The batch with its last item repeated until there are `rows`; the same one when there are. */
+export function filledBatch<Info extends SegmentInfo>(batch: Batch<Info>, rows: number): Batch<Info> {
+  const { wav, shape, infos, codes } = batch;
+  if (shape[0] >= rows) return batch;
+  const full: Batch<Info> = {
+    wav: filled(wav, shape[0], rows),
+    shape: [rows, shape[1], shape[2]],
+    infos: filledRows(infos, rows),
+  };
+  if (codes)
+    full.codes = {
+      values: filled(codes.values, codes.shape[0], rows),
+      shape: [rows, codes.shape[1], codes.shape[2]],
+    };
+  return full;
+}
+
+/** `rows` of them, the last one repeated. */
+export function filledRows<T>(items: readonly T[], rows: number): T[] {
+  return Array.from({ length: Math.max(rows, items.length) }, (_, i) => items[Math.min(i, items.length - 1)]);
+}
+
+function filled<A extends Float32Array<ArrayBuffer> | Int16Array<ArrayBuffer>>(
+  values: A,
+  present: number,
+  rows: number,
+): A {
+  const size = values.length / present;
+  const full = new (values.constructor as new (length: number) => A)(rows * size);
+  full.set(values);
+  for (let row = present; row < rows; row++)
+    full.copyWithin(row * size, (present - 1) * size, present * size);
+  return full;
+}
+
 /** The samples [C, T] of one item of a batch, as a view. */
 export function itemWav(batch: Batch, index: number): Float32Array {
   const size = batch.shape[1] * batch.shape[2];

@@ -11,7 +11,11 @@ export interface BatchSource<Info extends SegmentInfo = SegmentInfo> {
   readonly times?: ReadTimes;
   /** Batches per epoch. */
   readonly length: number;
+  /** Whether the last batch of an epoch has fewer items than the others. */
+  readonly endsSmaller?: boolean;
   /** The batches of an epoch from batch `start` on. */
   batches(epoch: number, start?: number): AsyncGenerator<Batch<Info>, void, void>;
+  /** Makes ready for the first batch, in the background. */
+  start?(): void;
   close(): Promise<void>;
 }

@@ -81,12 +81,23 @@ export class DataLoader<Info extends SegmentInfo = SegmentInfo> {
 
   /** Batches per epoch of this process. */
   get length(): number {
-    const { rank, worldSize, shards, batchSize } = this.options;
-    const items =
-      shards === "even"
-        ? Math.ceil(this.subset.length / worldSize)
-        : Math.ceil((this.subset.length - rank) / worldSize);
-    return Math.ceil(items / batchSize);
+    return Math.ceil(this.items / this.options.batchSize);
+  }
+
+  get endsSmaller(): boolean {
+    return this.length > 1 && this.items % this.options.batchSize !== 0;
+  }
+
+  /** Items per epoch of this process. */
+  private get items(): number {
+    const { rank, worldSize, shards } = this.options;
+    const { length } = this.subset;
+    return Math.ceil((shards === "even" ? length : length - rank) / worldSize);
+  }
+
+  /** Starts the worker threads, which are ready when the first batch is asked for. */
+  start(): void {
+    if (this.options.numWorkers > 0) this.openPool();
   }
 
   /**

@@ -4,7 +4,7 @@ export { type AutocastType, autocast, autocastType } from "./autocast.ts";
 export { chromeTrace } from "./chrome_trace.ts";
 export { pullBack, seededGradients, valueAndGradientAt, valueAndGradients } from "./gradients.ts";
 export { runInPlace } from "./in_place.ts";
-export { computeAfter, hasKernels, inTurn, isTracing, type Jitted, jit } from "./jit.ts";
+export { computeAfter, hasKernels, inTurn, isTracing, type Jitted, jit, tracesForXla } from "./jit.ts";
 export { type LoopOptions, whileLoop } from "./loop.ts";
 export type { TypedArray } from "./native.ts";
 export { type OpTime, opTable, opTimes, percent } from "./op_times.ts";

@@ -109,6 +109,11 @@ export function hasKernels(): boolean {
   return !isGpu && runtimeOptions().kernels && !current?.forXla;
 }
 
+/** Whether what is computed now is traced for XLA, which does not have all of TensorFlow's ops. */
+export function tracesForXla(): boolean {
+  return current?.forXla ?? false;
+}
+
 /** Wraps `fn`. Inside another traced function it is inlined; with jit=none it runs op by op. */
 export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitOptions = {}): Jitted<A, R> {
   const name = options.name ?? (fn.name || "anonymous");

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { MusicGenConfig } from "../config/schema.ts";
 import { type DataMoment, dataMoment, reportOnData } from "../data/advice.ts";
-import { type Batch, itemWav } from "../data/batch.ts";
+import { type Batch, filledBatch, filledRows, itemWav } from "../data/batch.ts";
 import { first, grouped, repeated } from "../data/batch_sequence.ts";
 import type { BatchSource } from "../data/batch_source.ts";
 import { buildLoaders, type DataConfig, type Split } from "../data/build_loaders.ts";
@@ -131,6 +131,7 @@ export class MusicGenSolver extends Solver {
     for (const split of needed) {
       if (!loaders[split]) throw new UserError(`datasource.${split} is null, but this run needs it`);
     }
+    if (cfg.execute_only === null) loaders.train?.start?.();
     if (cache) log.info(`tokens come from the cache ${cfg.cache.path} (${cache.kind})`);
     else log.info(`loading the codec ${cfg.compression_model_checkpoint}`);
     const codec = await openCodec(cfg, cache);
@@ -303,13 +304,16 @@ export class MusicGenSolver extends Solver {
     const compute = () => {
       const inputs = batches.map((batch, i) => {
         this.profiler?.phase("conditions");
-        const conditions = this.lm.conditionProvider.prepare(attributes[i], { training: true });
+        const rows = this.fullRows("train", this.updatesPerEpoch * this.accumulate);
+        const whole = filledBatch(batch, rows ?? 0);
+        const conditioned = filledRows(attributes[i], rows ?? 0);
+        const conditions = this.lm.conditionProvider.prepare(conditioned, { training: true });
         const draw = this.updates * this.accumulate + i;
         const dropoutKey = tf.tensor1d([this.cfg.seed ?? 0, draw], "int32") as Tensor;
         this.profiler?.phase("codec");
-        const codes = this.codes(batch);
+        const codes = this.codes(whole);
         this.keep(codes, batch, index * this.accumulate + i);
-        return { ...this.tokens(codes, batch), conditions, dropoutKey };
+        return { ...this.tokens(codes, batch, rows !== null), conditions, dropoutKey };
       });
       this.profiler?.phase("train step");
       const result = this.step.train(inputs, rates, averages);
@@ -389,19 +393,40 @@ export class MusicGenSolver extends Solver {
   }
 
   /**
-   * Codes as the step takes them. With `tokens.padding_with_special_token`, what lies in an item's padding
+   * How many rows every batch of a split is filled up to, `used` of which are taken; null: none is. The last batch of an epoch may
+   * be smaller, and the functions that compute it would be traced for it alone. Its rows are filled up then, and those do not
+   * count. They could do more than not count where conditioners draw, or take the mean of a batch: only texts are sure not to.
+   */
+  private fullRows(split: Split, used: number): number | null {
+    const loader = this.loaders[split]!;
+    const conditioners = Object.values(this.lm.conditionProvider.conditioners);
+    const fills =
+      loader.endsSmaller && used === loader.length && conditioners.every(({ kind }) => kind === "text");
+    return fills && !this.updateWriter ? loader.options.batchSize : null;
+  }
+
+  /**
+   * Codes as the step takes them: of `batch`, and with `filled` of more rows that do not count. With `tokens.padding_with_special_token`, what lies in an item's padding
    * is the special token and not counted: mask float32 [B, K, T]. Otherwise padded silence is learned like any sound.
    */
-  private tokens(codes: Tensor, batch: Batch<MusicInfo>): { codes: Tensor; mask: Tensor | null } {
-    if (!this.cfg.tokens.padding_with_special_token) return { codes, mask: null };
+  private tokens(
+    codes: Tensor,
+    batch: Batch<MusicInfo>,
+    filled: boolean,
+  ): { codes: Tensor; mask: Tensor | null } {
+    const paddingCounts = !this.cfg.tokens.padding_with_special_token;
+    if (paddingCounts && !filled) return { codes, mask: null };
     const [rows, codebooks, frames] = codes.shape as [number, number, number];
     const valid = new Float32Array(rows * codebooks * frames);
     for (const [row, info] of batch.infos.entries()) {
-      const count = Math.floor((info.nFrames / info.sampleRate) * this.codec.frameRate);
+      const count = paddingCounts
+        ? frames
+        : Math.floor((info.nFrames / info.sampleRate) * this.codec.frameRate);
       for (let k = 0; k < codebooks; k++)
         valid.fill(1, (row * codebooks + k) * frames, (row * codebooks + k) * frames + count);
     }
     const mask = tf.tensor3d(valid, [rows, codebooks, frames]) as Tensor;
+    if (paddingCounts) return { codes, mask };
     const special = tf.fill(codes.shape as [number, number, number], this.lm.specialToken, "int32");
     return { codes: tf.where(tf.greater(mask, 0), codes, special), mask };
   }
@@ -446,12 +471,15 @@ export class MusicGenSolver extends Solver {
     const batches = this.stageBatches(split, loader);
     const progress = this.progress(split, epoch, batches, loader);
     const mean = new MeanMetrics();
+    const rows = this.fullRows(split, batches);
     for await (const batch of progress.over(first(batches, loader.batches(0)))) {
       const attributes = await this.attributes(batch, false);
       if (!batch.codes) await this.loadCodec();
       const metrics = scoped(() => {
-        const conditions = this.lm.conditionProvider.prepare(attributes, { training: false });
-        return this.step.valid({ ...this.tokens(this.codes(batch), batch), conditions });
+        const conditioned = filledRows(attributes, rows ?? 0);
+        const conditions = this.lm.conditionProvider.prepare(conditioned, { training: false });
+        const codes = this.codes(filledBatch(batch, rows ?? 0));
+        return this.step.valid({ ...this.tokens(codes, batch, rows !== null), conditions });
       });
       mean.add(metrics);
       progress.update(mean.mean());

@@ -134,8 +134,16 @@ export function crossBias(length: number, padded = length): Tensor {
   return tf.tensor4d(new Float32Array(padded).fill(maskedScore, length), [1, 1, 1, padded]);
 }
 
+/** Few lengths for many: `multiple`, twice that, four times … */
+export function bucketLength(length: number, multiple: number): number {
+  if (multiple === 1) return length;
+  let bucket = multiple;
+  while (bucket < length) bucket *= 2;
+  return bucket;
+}
+
 /**
- * Pads a batch of tokens from its own length to a multiple of `lengthMultiple` and puts it into tensors.
+ * Pads a batch of tokens from its own length to `lengthMultiple` times a power of two (1: not at all) and puts it into tensors.
  *
  * A jitted function is traced once per shape, so texts of every length would mean a trace each. But padding matters:
  * AudioCraft's cross-attention has no mask, so the zero vectors up to the longest text of the batch take part. `crossBias`
@@ -147,7 +155,7 @@ export function padTokens(
   lengthMultiple: number,
 ): PreparedCondition {
   const rows = ids.length / length;
-  const padded = Math.ceil(length / lengthMultiple) * lengthMultiple;
+  const padded = bucketLength(length, lengthMultiple);
   const paddedIds = new Int32Array(rows * padded).fill(padIndex);
   const paddedMask = new Float32Array(rows * padded);
   for (let row = 0; row < rows; row++) {

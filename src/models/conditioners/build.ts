@@ -51,11 +51,11 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
 };
 
 /**
- * Texts for cross-attention are padded to a multiple of this, so that jit traces a training step a few times and not once
+ * Texts for cross-attention are padded to this length, or two, four, … times it, so that jit traces a training step a few times and not once
  * per text length. Results don't change (see `padTokens`). Conditions that are summed, interpolated or prepended have
  * no mask to hide padding behind and keep their length.
  */
-export const CROSS_LENGTH_MULTIPLE = 8;
+export const CROSS_LENGTH_MULTIPLE = 16;
 
 /** Known models that come later. */
 const NOT_BUILT = ["chords_emb", "drum_latents", "melody"];

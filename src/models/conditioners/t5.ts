@@ -184,11 +184,18 @@ export class T5Conditioner extends Conditioner<"text"> {
   /** What the frozen encoder makes of tokens, for `length` positions of which those beyond the tokens' are masked: [B, length, H]. */
   private statesOf(tokens: TokenBatch, length: number): Tensor {
     return tf.tidy(() => {
-      const { input, mask, crossBias } = padTokens(tokens, 0, bucketOf(length));
+      // T5's cost grows with its length, so it does not take all of the padding that saves traces of a training step
+      const own = bucketOf(tokens.length);
+      const { input, mask, crossBias } = padTokens(tokens, 0, own);
       // -1 on padding: it stays out of sight also where a text is masked as a whole
       const below = tf.div(crossBias.reshape([1, -1]), -maskedScore);
       const hidden = autocast(this.autocastType, () => this.encode(input, tf.add(mask, below)));
-      return tf.slice(hidden, [0, 0, 0], [-1, length, -1]);
+      if (own >= length) return tf.slice(hidden, [0, 0, 0], [-1, length, -1]);
+      return tf.pad(hidden, [
+        [0, 0],
+        [0, length - own],
+        [0, 0],
+      ]);
     });
   }
 

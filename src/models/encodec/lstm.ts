@@ -1,11 +1,12 @@
 /** Multi-layer LSTM over time: our own op a layer, or on other devices than CPUs TensorFlow's fused op or a loop. */
 import { type InitializerStream, linear, Parameter, withGradient } from "../../nn/index.ts";
-import { attr, hasKernels, runKernel, runOp, type Tensor, tf } from "../../runtime/index.ts";
+import { attr, hasKernels, runKernel, runOp, type Tensor, tf, tracesForXla } from "../../runtime/index.ts";
 import { DataType } from "../../runtime/native.ts";
 import type { OpInput } from "../../runtime/ops.ts";
 import { backend } from "../../runtime/tensorflow.ts";
 import { frames, Kept, Layer, type LayerStream, lengthOf, takesGradient } from "./layer.ts";
 import { lstmLoop, lstmLoopFrom } from "./lstm_loop.ts";
+import { lstmSteps } from "./lstm_steps.ts";
 
 /** What an LSTM layer is made of: weights [4D, I] and [4D, D], bias [4D], gates in the order input, forget, cell, output (PyTorch's). */
 export interface LstmWeights {
@@ -103,7 +104,8 @@ export function lstmLayer(x: Tensor, weights: LstmWeights): Tensor {
   if (hasKernels()) return recurrence(inputProducts(x, weights), weights.recurrent);
   const { input, recurrent, bias } = weights;
   const byTime = tf.transpose(x, [1, 0, 2]);
-  const composed = bias.size >= loopFrom && !takesGradient() ? lstmLoop : lstmFused;
+  const isLong = bias.size >= loopFrom && !takesGradient();
+  const composed = tracesForXla() ? lstmSteps : isLong ? lstmLoop : lstmFused;
   return tf.transpose(composed(byTime, input, recurrent, bias), [1, 0, 2]);
 }
 
