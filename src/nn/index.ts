@@ -6,4 +6,4 @@ export { constant, type Initializer, InitializerStream, ones, scaledStd, zeros }
 export { Embedding, LayerNorm, Linear } from "./layers.ts";
 export { Module, Parameter } from "./module.ts";
 export { type Constants, type Part, recomputed } from "./recompute.ts";
-export { type LoadOptions, loadState, type TensorSource } from "./state.ts";
+export { type LoadOptions, loadState, stateOf, type TensorSource } from "./state.ts";

@@ -17,7 +17,8 @@ import {
 export interface AdamConfig {
   betas: [number, number];
   weight_decay: number;
-  eps: number;
+  /** 1e-8 by default. */
+  eps?: number;
   /** D-Adaptation: decoupled weight decay (default), or as an L2 term. */
   decouple?: boolean;
   /** D-Adaptation: how much the estimate may grow in an update; no bound by default. */
@@ -25,6 +26,8 @@ export interface AdamConfig {
   /** D-Adaptation: the first estimate, 1e-6 by default. */
   d0?: number;
 }
+
+type Settings = AdamConfig & { eps: number };
 
 /** Parameters with settings of their own, in the manner of PyTorch's parameter groups. */
 export interface Groups {
@@ -57,9 +60,10 @@ export function buildOptimizer(
   config: AdamConfig,
   groups: Groups = { of: parameters.map(() => 0), weightDecays: [config.weight_decay] },
 ): Optimizer {
-  if (name === "adamw") return new Adam(parameters, config, groups, true);
-  if (name === "adam") return new Adam(parameters, config, groups, false);
-  if (name === "dadam") return new DAdaptAdam(parameters, config, groups);
+  const settings = { eps: 1e-8, ...config };
+  if (name === "adamw") return new Adam(parameters, settings, groups, true);
+  if (name === "adam") return new Adam(parameters, settings, groups, false);
+  if (name === "dadam") return new DAdaptAdam(parameters, settings, groups);
   throw new UserError(`optim.optimizer=${name} is unknown; use adamw, adam or dadam`);
 }
 
@@ -68,13 +72,13 @@ class Adam implements Optimizer {
   readonly metricNames = [];
   readonly counters = { updates: 0 };
   private readonly parameters: [string, Variable][];
-  private readonly config: AdamConfig;
+  private readonly config: Settings;
   private readonly groups: Groups;
   private readonly decoupled: boolean;
   private readonly expAvg: Variable[];
   private readonly expAvgSq: Variable[];
 
-  constructor(parameters: [string, Variable][], config: AdamConfig, groups: Groups, decoupled: boolean) {
+  constructor(parameters: [string, Variable][], config: Settings, groups: Groups, decoupled: boolean) {
     this.parameters = parameters;
     this.config = config;
     this.groups = groups;
@@ -158,7 +162,7 @@ class DAdaptAdam implements Optimizer {
   readonly metricNames = ["d"];
   readonly counters = { updates: 0 };
   private readonly parameters: [string, Variable][];
-  private readonly config: AdamConfig;
+  private readonly config: Settings;
   private readonly groups: Groups;
   private readonly s: Variable[];
   private readonly expAvg: Variable[];
@@ -166,7 +170,7 @@ class DAdaptAdam implements Optimizer {
   private readonly d: Variable;
   private readonly gsqWeighted: Variable;
 
-  constructor(parameters: [string, Variable][], config: AdamConfig, groups: Groups) {
+  constructor(parameters: [string, Variable][], config: Settings, groups: Groups) {
     this.parameters = parameters;
     this.config = config;
     this.groups = groups;
