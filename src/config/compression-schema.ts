@@ -24,8 +24,8 @@ const compression = object(
   {
     ...runKeys,
     losses: about(
-      "weights of the losses by name; those of weight 0 are only measured",
-      record(float({ min: 0 })),
+      "weights of the losses by name; 0: it is only measured; null: not even that",
+      record(nullable(float({ min: 0 }))),
     ),
     balancer: object({
       balance_grads: about("make the weights the shares that the losses have in the gradient", bool()),

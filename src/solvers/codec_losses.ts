@@ -17,13 +17,15 @@ export class CodecLosses {
 
   /** @throws UserError for unknown losses, and when none has a weight */
   constructor(cfg: CompressionConfig, adversaries: readonly AdversaryLearner[]) {
-    const { adv = 0, feat = 0, ...audio } = cfg.losses;
+    const { adv, feat, ...audio } = Object.fromEntries(
+      Object.entries(cfg.losses).filter((entry): entry is [string, number] => entry[1] !== null),
+    );
     const sections = cfg as unknown as Record<string, Record<string, unknown> | undefined>;
     this.audio = Object.keys(audio).map((name) => [name, buildLoss(name, sections[name] ?? {})]);
     this.adversaries = adversaries;
     const played = adversaries.flatMap(({ name }): [string, number][] => [
-      [`adv_${name}`, adv],
-      [`feat_${name}`, feat],
+      [`adv_${name}`, adv ?? 0],
+      [`feat_${name}`, feat ?? 0],
     ]);
     this.weights = Object.fromEntries([...played, ...Object.entries(audio)]);
     const weighed = Object.fromEntries(Object.entries(this.weights).filter(([, weight]) => weight > 0));

@@ -182,6 +182,8 @@ export class CompressionSolver extends Solver<CompressionConfig> {
       const sample = seededSampler(tf.tensor1d([cfg.seed ?? 0, -model.totalCodebooks], "int32") as Tensor);
       const iterations = quantization.kmeansIterations;
       initializeCodebooks(model.quantizer, tf.concat(latents) as Tensor, { iterations, sample });
+      // as if they had come from one batch
+      for (const codebook of model.quantizer.codebooks) codebook.scaleStatistics(1 / latents.length);
     });
     tf.dispose(latents);
     const seconds = ((performance.now() - began) / 1000).toFixed(1);

@@ -24,7 +24,7 @@ export function checkCompressionOptions(cfg: CompressionConfig): void {
     ([name, used]) => used && !["base", "sisnr"].includes(name),
   );
   if (metric) throw new UserError(`evaluate.metrics.${metric[0]} is none of a codec's: it has sisnr`);
-  if (adversarial.adversaries.length === 0 && (losses.adv > 0 || losses.feat > 0)) {
+  if (adversarial.adversaries.length === 0 && ((losses.adv ?? 0) > 0 || (losses.feat ?? 0) > 0)) {
     throw new UserError(
       "losses.adv and losses.feat need a discriminator: adversarial.adversaries=[msstftd], or both 0",
     );

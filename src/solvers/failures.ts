@@ -50,7 +50,8 @@ export class TrainingFailures {
       throw new DivergedError(
         `${place(where)} the loss is ${loss} and the gradient norm ${norm}: the model diverged. ${this.lastCheckpoint()}\n` +
           `The batch came from\n${files(where.batches)}\n` +
-          "Try a lower optim.lr, a longer warm-up or a smaller optim.max_norm; optim.skip_nonfinite=true leaves such updates out.",
+          "Try a lower optim.lr, a longer warm-up or a smaller optim.max_norm" +
+          (this.loss === "ce" ? "; optim.skip_nonfinite=true leaves such updates out." : "."),
       );
     }
     if (this.loss === "ce") this.watch(loss, where);

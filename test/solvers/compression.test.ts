@@ -75,7 +75,7 @@ test("a run lowers the losses and raises SI-SNR, and leaves AudioCraft's metrics
     assert.ok(last.valid[name] < first.valid[name], `${name}: ${first.valid[name]} -> ${last.valid[name]}`);
   }
   const names =
-    "bandwidth d_msstftd d_loss adv_msstftd feat_msstftd l1 mel msspec sisnr penalty g_loss ratio1 ratio2 " +
+    "bandwidth d_msstftd d_loss adv_msstftd feat_msstftd l1 msspec sisnr penalty g_loss ratio1 ratio2 " +
     "ratio_adv_msstftd ratio_feat_msstftd ratio_l1 ratio_msspec ratio_sisnr adv feat duration";
   assert.deepEqual(Object.keys(last.train).sort(), names.split(" ").sort());
   assert.deepEqual(Object.keys(last.evaluate), ["sisnr", "duration"]);
