@@ -174,7 +174,9 @@ export type MusicGenConfig = Infer<typeof musicgen>;
 export function asMusicGenConfig(config: ComposedConfig): MusicGenConfig {
   const solver = solverOf(config);
   if (solver === "compression") {
-    throw new UserError("solver compression trains a codec: this needs the config of a language model");
+    throw new UserError(
+      "solver=compression trains a codec, and a language model is needed here; a codec is for compression_model_checkpoint=//sig/…",
+    );
   }
   return validated(config, musicgen);
 }
