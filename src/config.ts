@@ -19,8 +19,8 @@ export async function main(argv: string[]): Promise<number> {
     return 0;
   }
   if (line.flags.has("--check")) {
-    const { asMusicGenConfig, composeTrainConfig } = await import("./config/index.ts");
-    asMusicGenConfig(composeTrainConfig(line.overrides, line.options));
+    const { asTrainConfig, composeTrainConfig } = await import("./config/index.ts");
+    asTrainConfig(composeTrainConfig(line.overrides, line.options));
   }
   const { configView } = await import("./config/views.ts");
   await printText(configView(line.info ? line : { ...line, cfg: line.cfg ?? "job" }));

@@ -100,12 +100,15 @@ export class Adversary {
     return this.losses.discriminator(onFake, onReal);
   }
 
-  /** The model's losses as functions of its wave [B, C, T]; the real one is judged once. */
-  modelLosses(real: Tensor): {
+  /** The model's losses as functions of its wave [B, C, T]; the real one is judged once. Without `training`, nothing changes. */
+  modelLosses(
+    real: Tensor,
+    training = true,
+  ): {
     adversarial: (fake: Tensor) => Tensor;
     featureMatching: (fake: Tensor) => Tensor;
   } {
-    const onReal = this.judge(real);
+    const onReal = training ? this.judge(real) : this.discriminator.forward(real);
     const { discriminator, losses } = this;
     return {
       adversarial: (fake) => losses.generator(discriminator.forward(fake)),

@@ -17,5 +17,5 @@ export { Embedding, LayerNorm, Linear, linearWith } from "./layers.ts";
 export { linear, matMul } from "./linear.ts";
 export { Module, Parameter } from "./module.ts";
 export { type Constants, type Part, recomputed } from "./recompute.ts";
-export { type LoadOptions, loadState, type TensorSource } from "./state.ts";
+export { type LoadOptions, loadState, stateOf, type TensorSource } from "./state.ts";
 export { WEIGHT_TYPES, type WeightType } from "./weight_types.ts";

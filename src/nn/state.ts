@@ -54,6 +54,17 @@ export function loadState(module: Module, source: TensorSource, options: LoadOpt
   });
 }
 
+/** The parameters and buffers of a module as a source of tensors. `path`: where they are from, for messages. */
+export function stateOf(module: Module, path: string): TensorSource {
+  const parameters = new Map(module.namedParameters());
+  return {
+    path,
+    names: [...parameters.keys()],
+    shape: (name) => parameters.get(name)!.shape,
+    readFloat32: (name) => parameters.get(name)!.read() as Float32Array,
+  };
+}
+
 /** The values of a parameter of `size` values, out of one tensor or of several. */
 function readParts(source: TensorSource, names: readonly string[], size: number): Float32Array {
   if (names.length === 1) return source.readFloat32(names[0]);

@@ -11,20 +11,20 @@ import {
   zerosVariable,
 } from "../runtime/index.ts";
 import { scaled, withGradients } from "./gradients.ts";
-import type { AdamConfig, Groups, Optimizer } from "./optimizers.ts";
+import type { AdamSettings, Groups, Optimizer } from "./optimizers.ts";
 
 /** Adam (Kingma & Ba 2015), with weight decay decoupled (Loshchilov & Hutter 2019) or as an L2 term. */
 export class Adam implements Optimizer {
   readonly metricNames = [];
   readonly counters = { updates: 0 };
   private readonly parameters: [string, Variable][];
-  private readonly config: AdamConfig;
+  private readonly config: AdamSettings;
   private readonly groups: Groups;
   private readonly decoupled: boolean;
   private readonly expAvg: Variable[];
   private readonly expAvgSq: Variable[];
 
-  constructor(parameters: [string, Variable][], config: AdamConfig, groups: Groups, decoupled: boolean) {
+  constructor(parameters: [string, Variable][], config: AdamSettings, groups: Groups, decoupled: boolean) {
     this.parameters = parameters;
     this.config = config;
     this.groups = groups;

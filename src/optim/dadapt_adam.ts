@@ -12,7 +12,7 @@ import {
 } from "../runtime/index.ts";
 import { betaAttrs, subtract } from "./adam.ts";
 import { scaled, total, withGradients } from "./gradients.ts";
-import type { AdamConfig, Groups, Optimizer } from "./optimizers.ts";
+import type { AdamSettings, Groups, Optimizer } from "./optimizers.ts";
 
 /**
  * D-Adaptation Adam (Defazio & Mishchenko 2023) as AudioCraft has it: no bias correction, and each update made with the
@@ -22,7 +22,7 @@ export class DAdaptAdam implements Optimizer {
   readonly metricNames = ["d"];
   readonly counters = { updates: 0 };
   private readonly parameters: [string, Variable][];
-  private readonly config: AdamConfig;
+  private readonly config: AdamSettings;
   private readonly groups: Groups;
   private readonly s: Variable[];
   private readonly expAvg: Variable[];
@@ -30,7 +30,7 @@ export class DAdaptAdam implements Optimizer {
   private readonly d: Variable;
   private readonly gsqWeighted: Variable;
 
-  constructor(parameters: [string, Variable][], config: AdamConfig, groups: Groups) {
+  constructor(parameters: [string, Variable][], config: AdamSettings, groups: Groups) {
     this.parameters = parameters;
     this.config = config;
     this.groups = groups;

@@ -50,4 +50,14 @@ export class ExponentialMovingAverage {
   swap(): void {
     for (const [index, [, parameter]] of this.parameters.entries()) parameter.swap(this.averages[index][1]);
   }
+
+  /** Runs `f` with the averages in the place of the weights. */
+  async use<T>(f: () => Promise<T>): Promise<T> {
+    this.swap();
+    try {
+      return await f();
+    } finally {
+      this.swap();
+    }
+  }
 }

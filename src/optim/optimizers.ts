@@ -10,7 +10,8 @@ import { DAdaptAdam } from "./dadapt_adam.ts";
 export interface AdamConfig {
   betas: [number, number];
   weight_decay: number;
-  eps: number;
+  /** 1e-8 by default. */
+  eps?: number;
   /** D-Adaptation: decoupled weight decay (default), or as an L2 term. */
   decouple?: boolean;
   /** D-Adaptation: how much the estimate may grow in an update; no bound by default. */
@@ -18,6 +19,9 @@ export interface AdamConfig {
   /** D-Adaptation: the first estimate, 1e-6 by default. */
   d0?: number;
 }
+
+/** With what is there by default. */
+export type AdamSettings = AdamConfig & { eps: number };
 
 /** Parameters with settings of their own, in the manner of PyTorch's parameter groups. */
 export interface Groups {
@@ -50,8 +54,9 @@ export function buildOptimizer(
   config: AdamConfig,
   groups: Groups = { of: parameters.map(() => 0), weightDecays: [config.weight_decay] },
 ): Optimizer {
-  if (name === "adamw") return new Adam(parameters, config, groups, true);
-  if (name === "adam") return new Adam(parameters, config, groups, false);
-  if (name === "dadam") return new DAdaptAdam(parameters, config, groups);
+  const settings: AdamSettings = { eps: 1e-8, ...config };
+  if (name === "adamw") return new Adam(parameters, settings, groups, true);
+  if (name === "adam") return new Adam(parameters, settings, groups, false);
+  if (name === "dadam") return new DAdaptAdam(parameters, settings, groups);
   throw new UserError(`optim.optimizer=${name} is unknown; use adamw, adam or dadam`);
 }

@@ -29,7 +29,7 @@ export function valueAndGradients<A extends Record<string, Tensor>>(
       for (const undo of restore) undo();
     }
   };
-  const { value, grads } = tf.engine().gradients(run, values, undefined, true);
+  const { value, grads } = keepingTape(() => tf.engine().gradients(run, values, undefined, true));
   const aux = Object.fromEntries(
     Object.entries(kept!).map(([key, tensor]) => {
       const copy = tf.clone(tensor);
@@ -45,23 +45,22 @@ export function valueAndGradients<A extends Record<string, Tensor>>(
  * depend on an x.
  */
 export function pullBack(f: () => Tensor, xs: Tensor[], dy: Tensor): Tensor[] {
-  const { state } = tf.engine() as unknown as { state: { activeTape: unknown } };
-  const outerTape = state.activeTape; // tfjs drops it at the end of the inner one
-  try {
-    const { grads } = tf.engine().gradients(f, xs, dy, true);
-    return grads.map((gradient, i) => gradient ?? tf.zerosLike(xs[i]));
-  } finally {
-    state.activeTape = outerTape;
-  }
+  const { grads } = keepingTape(() => tf.engine().gradients(f, xs, dy, true));
+  return grads.map((gradient, i) => gradient ?? tf.zerosLike(xs[i]));
 }
 
 /** The value of a scalar function at `x`, with its gradient there (zeros where it does not depend on x). */
 export function valueAndGradientAt(f: (x: Tensor) => Tensor, x: Tensor): { value: Tensor; gradient: Tensor } {
+  const { value, grads } = keepingTape(() => tf.engine().gradients(() => f(x), [x], undefined, true));
+  return { value: value as Tensor, gradient: (grads[0] as Tensor | null) ?? tf.zerosLike(x) };
+}
+
+/** Runs `f`, which takes gradients, perhaps while others are taken: tfjs drops the outer tape at the end of the inner one. */
+function keepingTape<T>(f: () => T): T {
   const { state } = tf.engine() as unknown as { state: { activeTape: unknown } };
-  const outerTape = state.activeTape; // as above
+  const outerTape = state.activeTape;
   try {
-    const { value, grads } = tf.engine().gradients(() => f(x), [x], undefined, true);
-    return { value: value as Tensor, gradient: (grads[0] as Tensor | null) ?? tf.zerosLike(x) };
+    return f();
   } finally {
     state.activeTape = outerTape;
   }

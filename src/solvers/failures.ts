@@ -1,6 +1,5 @@
 /** What is said, and done, when training goes wrong: losses that are not finite, updates left out, a loss that climbs. */
 import type { Batch } from "../data/batch.ts";
-import type { MusicInfo } from "../data/music_dataset.ts";
 import { DivergedError } from "../errors.ts";
 import { averager } from "../log/averager.ts";
 import { newestCheckpoint } from "../xp/folder.ts";
@@ -17,45 +16,51 @@ export interface Where {
   epoch: number;
   /** Of the epoch, from 1. */
   update: number;
-  batches: Batch<MusicInfo>[];
+  batches: Batch[];
 }
 
 export class TrainingFailures {
   private readonly run: Run;
   private readonly skips: boolean;
+  private readonly loss: string;
   private skippedInARow = 0;
   private readonly average = averager(1 - 1 / WINDOW);
   private steps = 0;
   private lowest = Number.POSITIVE_INFINITY;
 
-  /** `skips`: updates that are not finite are left out, instead of ending the run. */
-  constructor(run: Run, { skips }: { skips: boolean }) {
+  /**
+   * `skips`: updates that are not finite are left out, instead of ending the run. `loss`: the metric that is minimised, by
+   * default in nats, whose climbing says something; a balanced loss is only looked at for being finite.
+   */
+  constructor(run: Run, { skips, loss = "ce" }: { skips: boolean; loss?: string }) {
     this.run = run;
     this.skips = skips;
+    this.loss = loss;
   }
 
   /** Looks at the metrics of an update. @throws DivergedError when going on makes no sense */
   check(metrics: Metrics, where: Where): void {
-    const { ce, grad_norm: norm = 0, skipped } = metrics;
+    const { [this.loss]: loss, grad_norm: norm = 0, skipped } = metrics;
     if (skipped) {
       this.skip(metrics, where);
       return;
     }
     this.skippedInARow = 0;
-    if (!Number.isFinite(ce) || !Number.isFinite(norm)) {
+    if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
       throw new DivergedError(
-        `${place(where)} the loss is ${ce} and the gradient norm ${norm}: the model diverged. ${this.lastCheckpoint()}\n` +
+        `${place(where)} the loss is ${loss} and the gradient norm ${norm}: the model diverged. ${this.lastCheckpoint()}\n` +
           `The batch came from\n${files(where.batches)}\n` +
-          "Try a lower optim.lr, a longer warm-up or a smaller optim.max_norm; optim.skip_nonfinite=true leaves such updates out.",
+          "Try a lower optim.lr, a longer warm-up or a smaller optim.max_norm" +
+          (this.loss === "ce" ? "; optim.skip_nonfinite=true leaves such updates out." : "."),
       );
     }
-    this.watch(ce, where);
+    if (this.loss === "ce") this.watch(loss, where);
   }
 
   /** For a validation whose loss is not finite. */
-  validation(ce: number, epoch: number): DivergedError {
+  validation(loss: number, epoch: number): DivergedError {
     return new DivergedError(
-      `in the validation of epoch ${epoch} the loss is ${ce}: the model diverged. ${this.lastCheckpoint()}\n` +
+      `in the validation of epoch ${epoch} the loss is ${loss}: the model diverged. ${this.lastCheckpoint()}\n` +
         "Try a lower optim.lr, a longer warm-up or a smaller optim.max_norm.",
     );
   }
@@ -96,7 +101,7 @@ function place({ epoch, update }: Where): string {
   return `update ${update} of epoch ${epoch}:`;
 }
 
-function files(batches: Batch<MusicInfo>[]): string {
+function files(batches: Batch[]): string {
   const rows = batches.flatMap(({ infos }) => infos);
   const shown = rows.slice(0, 16).map(({ meta, seekTime }) => `  ${meta.path} at ${seekTime.toFixed(2)} s`);
   return [...shown, ...(rows.length > 16 ? [`  and ${rows.length - 16} more`] : [])].join("\n");

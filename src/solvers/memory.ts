@@ -7,3 +7,9 @@ export function availableMemory(): number {
   const { availableMemory: available } = process as { availableMemory?: () => number };
   return available ? available.call(process) : freemem();
 }
+
+/** Whether TensorFlow found no memory. */
+export function isOutOfMemory(error: unknown): boolean {
+  const { message } = error as Error;
+  return /OOM when allocating|RESOURCE_EXHAUSTED|ResourceExhausted|out of memory/i.test(message);
+}

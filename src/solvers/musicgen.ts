@@ -2,10 +2,9 @@
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { MusicGenConfig } from "../config/schema.ts";
-import { type DataMoment, dataMoment, reportOnData } from "../data/advice.ts";
+import { dataMoment } from "../data/advice.ts";
 import { type Batch, filledBatch, filledRows, itemWav } from "../data/batch.ts";
 import { first, grouped, repeated } from "../data/batch_sequence.ts";
-import type { BatchSource } from "../data/batch_source.ts";
 import { buildLoaders, type DataConfig, type Split } from "../data/build_loaders.ts";
 import type { TextStatesCache } from "../data/cache/text_states.ts";
 import { toCodes } from "../data/cache/tokens.ts";
@@ -16,7 +15,6 @@ import { UserError } from "../errors.ts";
 import { averager } from "../log/averager.ts";
 import { Formatter } from "../log/formatter.ts";
 import { terminal } from "../log/live_line.ts";
-import { StageProgress } from "../log/progress.ts";
 import { buildMetrics, measuresAudio } from "../metrics/build.ts";
 import { buildLM, trainedDuration } from "../models/builders.ts";
 import type { CompressionModel } from "../models/compression.ts";
@@ -46,11 +44,14 @@ import { evaluateGeneration } from "./evaluate_stage.ts";
 import { TrainingFailures } from "./failures.ts";
 import { generateSamples } from "./generate_stage.ts";
 import { LMStep } from "./lm_step.ts";
+import { isOutOfMemory } from "./memory.ts";
 import { checkOptions } from "./musicgen_options.ts";
 import { optimizerGroups } from "./optimizer_groups.ts";
+import { parameterTable } from "./parameter_table.ts";
 import { UpdateProfiler } from "./profiler.ts";
 import type { Run } from "./run.ts";
 import { Solver } from "./solver.ts";
+import { type Loaders, requireSplits, StageData } from "./stage_data.ts";
 import { MeanMetrics, type Metrics } from "./stage_metrics.ts";
 import {
   cachedSplits,
@@ -63,9 +64,7 @@ import {
 import { openMusicGen } from "./trained.ts";
 import { TrainingState } from "./training_state.ts";
 
-type Loader = BatchSource<MusicInfo>;
-
-export class MusicGenSolver extends Solver {
+export class MusicGenSolver extends Solver<MusicGenConfig> {
   protected readonly bestMetric: "ce" | null;
   protected readonly formatter = new Formatter({
     formats: { lr: ".2E", ce: ".3f", ppl: ".3f", grad_norm: ".3E", d: ".2E", skipped: ".0f" },
@@ -73,7 +72,8 @@ export class MusicGenSolver extends Solver {
   });
   private readonly lm: MusicGenLM;
   private readonly codec: CompressionModel;
-  private readonly loaders: Partial<Record<Split, Loader>>;
+  private readonly data: StageData<MusicInfo>;
+  private readonly loaders: Loaders<MusicInfo>;
   private readonly parameters: [string, Parameter][];
   private readonly optimizer: Optimizer;
   /** The rates of the optimizer's groups. */
@@ -99,8 +99,6 @@ export class MusicGenSolver extends Solver {
   private profiler: UpdateProfiler | null = null;
   /** Whether this process has described its training step (`jit_report`). */
   private hasReported = false;
-  /** Splits of which it was said that not all samples are used. */
-  private readonly limited = new Set<Split>();
 
   /** Builds everything that the config describes; data first, because its errors are the most frequent. */
   static async build(cfg: MusicGenConfig, run: Run): Promise<MusicGenSolver> {
@@ -109,7 +107,7 @@ export class MusicGenSolver extends Solver {
     const cache = openedCache(cfg);
     const cachedUpdates = openCachedUpdates(cfg, cache);
     const fromFiles: Split[] = ["valid", "evaluate", "generate"];
-    const loaders: Partial<Record<Split, Loader>> = buildLoaders<MusicInfo>(
+    const loaders: Loaders<MusicInfo> = buildLoaders<MusicInfo>(
       cfg as unknown as DataConfig,
       cachedUpdates ? fromFiles : ["train", ...fromFiles],
       {
@@ -127,10 +125,7 @@ export class MusicGenSolver extends Solver {
           `the cache ends with epoch ${last}: of optim.epochs=${cfg.optim.epochs}, only so many can be trained`,
         );
     }
-    const needed = cfg.execute_only === null ? (["train", "valid"] as const) : [cfg.execute_only as Split];
-    for (const split of needed) {
-      if (!loaders[split]) throw new UserError(`datasource.${split} is null, but this run needs it`);
-    }
+    requireSplits(cfg, loaders);
     if (cfg.execute_only === null) loaders.train?.start?.();
     if (cache) log.info(`tokens come from the cache ${cfg.cache.path} (${cache.kind})`);
     else log.info(`loading the codec ${cfg.compression_model_checkpoint}`);
@@ -147,7 +142,7 @@ export class MusicGenSolver extends Solver {
     parts: {
       lm: MusicGenLM;
       codec: CompressionModel;
-      loaders: Partial<Record<Split, Loader>>;
+      loaders: Loaders<MusicInfo>;
       textCaches: TextStatesCache[];
       updateWriter: UpdateWriter | null;
     },
@@ -159,6 +154,7 @@ export class MusicGenSolver extends Solver {
     this.updateWriter = parts.updateWriter;
     this.lm = parts.lm;
     this.codec = parts.codec;
+    this.data = new StageData(cfg, parts.loaders, this.log, this.formatter);
     this.loaders = parts.loaders;
     this.parameters = this.lm.namedParameters();
     const trainable = this.parameters.filter(([, parameter]) => parameter.trainable);
@@ -199,8 +195,14 @@ export class MusicGenSolver extends Solver {
       ema,
       scaler,
       best,
-      dropouts: { cfg_dropout: cfgDropout, attribute_dropout: attributeDropout },
-      conditionProvider,
+      random: {
+        cfg_dropout: cfgDropout,
+        attribute_dropout: attributeDropout,
+        conditioners: {
+          state: () => conditionProvider.randomStates(),
+          restore: (states) => conditionProvider.restoreRandomStates(states),
+        },
+      },
     });
     this.log.info(
       `model: ${(this.lm.parameterCount() / 1e6).toFixed(2)} M parameters, ${trainable.length} tensors; ` +
@@ -208,22 +210,7 @@ export class MusicGenSolver extends Solver {
     );
     for (const notice of this.lm.conditionProvider.notices) this.log.warn(notice);
     if (this.loaders.train && cfg.execute_only === null) {
-      if (this.updatesPerEpoch === 0) {
-        throw new UserError(
-          `optim.accumulate=${this.accumulate}: the train split has only ${this.loaders.train.length} batches, ` +
-            "too few for one update; use fewer, or a smaller dataset.batch_size",
-        );
-      }
-      this.log.info(
-        `training: ${optim.epochs} epochs of ${this.updatesPerEpoch} updates, ${this.loaders.train.options.batchSize} x ` +
-          `${cfg.dataset.segment_duration} s each`,
-      );
-      const wanted = cfg.optim.updates_per_epoch ?? 0;
-      if (wanted > this.updatesPerEpoch) {
-        this.log.warn(
-          `optim.updates_per_epoch=${wanted}, but the data set gives ${this.updatesPerEpoch} updates an epoch (dataset.train.num_samples, dataset.batch_size)`,
-        );
-      }
+      this.data.describeTraining();
       this.cost = estimateCost(this.workload());
       this.log.info(costText(this.cost, this.updatesPerEpoch));
       const advice = this.cost.memory > this.cost.available ? memoryAdvice(this.cost) : null;
@@ -231,15 +218,12 @@ export class MusicGenSolver extends Solver {
     }
   }
 
-  /** Updates of one train stage: what the config asks for, or fewer when the data set has no more. */
   private get updatesPerEpoch(): number {
-    const available = Math.floor((this.loaders.train?.length ?? 0) / this.accumulate);
-    return Math.min(this.cfg.optim.updates_per_epoch ?? available, available);
+    return this.data.updatesPerEpoch;
   }
 
-  /** Batches of one update. */
   private get accumulate(): number {
-    return this.cfg.optim.accumulate ?? 1;
+    return this.data.accumulate;
   }
 
   protected async trainEpoch(
@@ -249,7 +233,7 @@ export class MusicGenSolver extends Solver {
   ): Promise<void> {
     const loader = this.loaders.train!;
     const total = this.updatesPerEpoch - start;
-    const progress = this.progress("train", epoch, this.updatesPerEpoch, loader, {
+    const progress = this.data.progress("train", epoch, this.updatesPerEpoch, loader, {
       start,
       batches: this.accumulate,
     });
@@ -280,7 +264,7 @@ export class MusicGenSolver extends Solver {
       if (index < start + total) this.profiler?.begin(this.updates + 1);
     }
     this.profiler?.finish();
-    this.reportOnData(loader, from);
+    this.data.report(from, dataMoment(loader), loader);
   }
 
   /** What conditions a batch, after the dropouts, with all that its conditioners need from files. */
@@ -355,9 +339,7 @@ export class MusicGenSolver extends Solver {
     try {
       return f();
     } catch (error) {
-      const { message } = error as Error;
-      if (!/OOM when allocating|RESOURCE_EXHAUSTED|ResourceExhausted|out of memory/i.test(message))
-        throw error;
+      if (!isOutOfMemory(error)) throw error;
       const advice = this.cost ? memoryAdvice(this.cost) : "use a smaller dataset.batch_size";
       throw new UserError(`not enough memory for an update: ${advice}`, { cause: error });
     }
@@ -444,8 +426,8 @@ export class MusicGenSolver extends Solver {
 
   private async measureAudio(epoch: number, check: () => void): Promise<Metrics> {
     const loader = this.loaders.evaluate!;
-    const count = this.stageBatches("evaluate", loader);
-    const progress = this.progress("evaluate_generation", epoch, count, loader);
+    const count = this.data.batches("evaluate");
+    const progress = this.data.progress("evaluate_generation", epoch, count, loader);
     await this.loadCodec();
     const metrics = await this.whileLoading(() => buildMetrics(this.cfg));
     try {
@@ -468,8 +450,8 @@ export class MusicGenSolver extends Solver {
   /** Mean loss over a split, without training. */
   private async measure(split: "valid" | "evaluate", epoch: number, check: () => void): Promise<Metrics> {
     const loader = this.loaders[split]!;
-    const batches = this.stageBatches(split, loader);
-    const progress = this.progress(split, epoch, batches, loader);
+    const batches = this.data.batches(split);
+    const progress = this.data.progress(split, epoch, batches, loader);
     const mean = new MeanMetrics();
     const rows = this.fullRows(split, batches);
     for await (const batch of progress.over(first(batches, loader.batches(0)))) {
@@ -497,8 +479,8 @@ export class MusicGenSolver extends Solver {
     if (!loader) return {};
     await this.loadCodec();
     const folder = join(this.run.folder, this.cfg.generate.path);
-    const batches = this.stageBatches("generate", loader);
-    const progress = this.progress("generate", epoch, batches, loader);
+    const batches = this.data.batches("generate");
+    const progress = this.data.progress("generate", epoch, batches, loader);
     const mean = new MeanMetrics();
     let index = 0;
     let written = 0;
@@ -527,14 +509,8 @@ export class MusicGenSolver extends Solver {
     return mean.mean();
   }
 
-  protected async withAverage<T>(f: () => Promise<T>): Promise<T> {
-    if (!this.ema) return f();
-    this.ema.swap();
-    try {
-      return await f();
-    } finally {
-      this.ema.swap();
-    }
+  protected withAverage<T>(f: () => Promise<T>): Promise<T> {
+    return this.ema ? this.ema.use(f) : f();
   }
 
   protected async withBest<T>(f: () => Promise<T>): Promise<T> {
@@ -571,15 +547,12 @@ export class MusicGenSolver extends Solver {
   }
 
   show(): string {
-    const rows = this.parameters.map(
-      ([name, { shape, size }]) => `${name} [${shape}] ${((size * 4) / 2 ** 20).toFixed(2)} MB`,
-    );
-    return [...rows, `total: ${((this.lm.parameterCount() * 4) / 2 ** 20).toFixed(1)} MB`].join("\n");
+    return parameterTable(this.lm);
   }
 
   async close(): Promise<void> {
     this.profiler?.finish();
-    await Promise.all(Object.values(this.loaders).map((loader) => loader.close()));
+    await this.data.close();
     for (const cache of this.textCaches) cache.close();
     this.updateWriter?.close();
   }
@@ -590,55 +563,6 @@ export class MusicGenSolver extends Solver {
     if (isGpu) return "float16";
     this.log.warn("autocast_dtype=float16: using bfloat16 on the CPU, which has no fast float16");
     return "bfloat16";
-  }
-
-  /**
-   * Batches of a stage after training. `stage_samples=auto` takes at most as many samples as an epoch trains on, so that a
-   * short trial run is not followed by the validation of a long one.
-   */
-  private stageBatches(split: Split, loader: Loader): number {
-    const limit = this.cfg.stage_samples ?? null;
-    if (limit === null) return loader.length;
-    const { batchSize } = loader.options;
-    const trained = this.updatesPerEpoch * (this.loaders.train?.options.batchSize ?? batchSize);
-    const samples = limit === "auto" ? trained || Number.POSITIVE_INFINITY : (limit as number);
-    const batches = Math.min(loader.length, Math.max(1, Math.ceil(samples / batchSize)));
-    if (batches < loader.length && !this.limited.has(split)) {
-      this.limited.add(split);
-      const why = limit === "auto" ? "as many as an epoch trains on" : `stage_samples=${limit}`;
-      this.log.info(
-        `${split}: ${batches} of ${loader.length} batches, ${why} (stage_samples=null takes all)`,
-      );
-    }
-    return batches;
-  }
-
-  /** `batches`: of an iteration, of which `start` were done before. */
-  private progress(
-    stage: string,
-    epoch: number,
-    total: number,
-    loader: Loader,
-    { start = 0, batches = 1 } = {},
-  ): StageProgress {
-    const segment = this.cfg.dataset.segment_duration ?? 0;
-    return new StageProgress(this.log, {
-      stage,
-      epoch,
-      total,
-      start,
-      updates: this.cfg.logging.log_updates,
-      formatter: this.formatter,
-      audioSecondsPerIteration: batches * loader.options.batchSize * segment,
-    });
-  }
-
-  private reportOnData(loader: Loader, from: DataMoment): void {
-    const numWorkers = loader.options.numWorkers ?? 0;
-    const form = { numWorkers, sampleRate: this.cfg.sample_rate };
-    const { summary, advice } = reportOnData(from, dataMoment(loader), form);
-    this.log.info(summary);
-    if (advice) this.log.warn(advice);
   }
 }
 

@@ -2,19 +2,15 @@
 import type { MusicGenConfig } from "../config/schema.ts";
 import { UserError } from "../errors.ts";
 import { checkMetrics } from "../metrics/build.ts";
+import { checkRunOptions } from "./run_options.ts";
 import { checkCacheOptions } from "./token_cache.ts";
 
 /** Throws a UserError for options that are not built or make no sense. */
 export function checkOptions(cfg: MusicGenConfig): void {
-  refuseUnbuilt(cfg);
+  checkRunOptions(cfg);
   checkMetrics(cfg);
   checkCacheOptions(cfg);
-  const { stage_samples: limit = "auto", dataset, generate } = cfg;
-  if (limit !== null && limit !== "auto" && !(Number.isInteger(limit) && (limit as number) > 0)) {
-    throw new UserError(`stage_samples=${limit}: use auto, a number of samples, or null`);
-  }
-  const { betas } = cfg.optim.adam;
-  if (betas.length !== 2) throw new UserError(`optim.adam.betas=[${betas}]: two numbers are needed`);
+  const { dataset, generate } = cfg;
   const { prompted_samples, prompt_duration, gen_duration } = generate.lm;
   const segment = (dataset.generate.segment_duration ?? dataset.segment_duration) as number | null;
   if (segment === null && gen_duration === null)
@@ -25,17 +21,4 @@ export function checkOptions(cfg: MusicGenConfig): void {
       `generate.lm.prompt_duration=${prompt_duration} must be below the ${duration} s that are generated`,
     );
   }
-}
-
-/** Options that the config has and this solver does not. */
-function refuseUnbuilt(cfg: MusicGenConfig): void {
-  const audio = cfg.generate.audio as Record<string, unknown>;
-  const unbuilt: [boolean, string][] = [
-    [
-      audio.sample_rate != null && audio.sample_rate !== cfg.sample_rate,
-      "generate.audio.sample_rate other than sample_rate",
-    ],
-  ];
-  const found = unbuilt.find(([used]) => used);
-  if (found) throw new UserError(`${found[1]} is not built`);
 }

@@ -17,13 +17,13 @@ export type ModelLocation =
   | { kind: "pretrained"; name: string };
 
 /**
- * What `name` means; null or "" is the newest checkpoint of all runs. `doraDir` holds the runs (`xps/<sig>/`). A signature of
+ * What `name` means; null or "" is the newest checkpoint of all runs that train a language model. `doraDir` holds the runs (`xps/<sig>/`). A signature of
  * them, and a folder with a checkpoint of ours in it, come before published names.
  * @throws UserError when there is none
  */
 export function locateModel(name: string | null, doraDir: string): ModelLocation {
   if (!name) {
-    const newest = newestExperiment(doraDir);
+    const newest = newestExperiment(doraDir, ({ argv }) => !trainsCodec(argv));
     if (newest) return { kind: "checkpoint", path: newestCheckpoint(newest.dir)! };
     throw new UserError(
       `no checkpoint in ${join(doraDir, "xps")} yet: run \`npm run train\` first, or give model=<path>`,
@@ -36,4 +36,9 @@ export function locateModel(name: string | null, doraDir: string): ModelLocation
   const pretrained = isOurs ? null : pretrainedName(file);
   if (pretrained !== null) return { kind: "pretrained", name: pretrained };
   return { kind: "checkpoint", path: resolveCheckpointFile(file, { doraDir }) };
+}
+
+/** Whether a run's command line chooses a solver that trains a codec. */
+function trainsCodec(argv: readonly string[]): boolean {
+  return argv.some((argument) => /^\+?solver=compression(\/|$)/.test(argument));
 }

@@ -17,6 +17,8 @@ export interface NewSample extends SampleInput {
   sampleRate: number;
   /** What the data set has in its place. */
   reference: Float32Array[] | null;
+  /** The reference is called as the sample, and not by its own content. */
+  sharesId?: boolean;
   generationArgs: Record<string, unknown>;
 }
 
@@ -56,9 +58,13 @@ export async function writeSample(
     sampleRate,
   });
   /** Audio that is the same whenever it is written: what is there stays. */
-  const store = async (directory: string, samples: Float32Array[] | null): Promise<AudioReference | null> => {
+  const store = async (
+    directory: string,
+    samples: Float32Array[] | null,
+    name?: string,
+  ): Promise<AudioReference | null> => {
     if (samples === null) return null;
-    const id = audioId(samples);
+    const id = name ?? audioId(samples);
     const path = storedAudio(directory, id) ?? join(directory, `${id}.${format}`);
     if (!existsSync(path)) await writeAudio(path, levelled(samples));
     return { id, path, duration: samples[0].length / sampleRate };
@@ -68,7 +74,11 @@ export async function writeSample(
   const path = join(folder, String(epoch), `${id}.${format}`);
   await mkdir(dirname(path), { recursive: true });
   const prompt = await store(join(folder, String(epoch), "prompt"), sample.prompt);
-  const reference = await store(join(folder, "reference"), sample.reference);
+  const reference = await store(
+    join(folder, "reference"),
+    sample.reference,
+    sample.sharesId ? id : undefined,
+  );
   const clip = levelled(sample.audio);
   await writeAudio(path, clip);
   const description: Sample = {

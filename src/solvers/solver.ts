@@ -3,7 +3,7 @@
  * (AudioCraft's StandardSolver). What a step computes is the subclass's.
  */
 import { join } from "node:path";
-import type { MusicGenConfig } from "../config/schema.ts";
+import type { RunConfig } from "../config/index.ts";
 import { DivergedError, UserError } from "../errors.ts";
 import { averager } from "../log/averager.ts";
 import type { Formatter } from "../log/formatter.ts";
@@ -27,8 +27,8 @@ interface Position {
   mean: MetricSums;
 }
 
-export abstract class Solver {
-  protected readonly cfg: MusicGenConfig;
+export abstract class Solver<C extends RunConfig = RunConfig> {
+  protected readonly cfg: C;
   protected readonly run: Run;
   protected readonly log: Logger;
   protected history: EpochMetrics[] = [];
@@ -46,7 +46,7 @@ export abstract class Solver {
   private hasStarted = false;
   protected trackers: Trackers | null = null;
 
-  constructor(cfg: MusicGenConfig, run: Run) {
+  constructor(cfg: C, run: Run) {
     this.cfg = cfg;
     this.run = run;
     this.log = run.log;
@@ -74,6 +74,11 @@ export abstract class Solver {
   protected abstract loadState(content: Required<CheckpointContent>): void;
   /** Weights only, from another run, to start from. */
   protected abstract loadWeights(source: string): Promise<void>;
+  /** The command that uses what the run with this signature has trained. */
+  nextCommand(_signature: string): string {
+    return 'npm run generate -- "a description"';
+  }
+
   /** Text about the model for `show=true`. */
   abstract show(): string;
   abstract close(): Promise<void>;

@@ -1,9 +1,9 @@
 /** Trains one experiment: composes its config, opens its folder, goes on from where it stopped. */
 import {
-  asMusicGenConfig,
+  asTrainConfig,
   composeTrainConfig,
-  type MusicGenConfig,
   PROJECT_ROOT,
+  type RunConfig,
   type TrainConfigOptions,
 } from "../config/index.ts";
 import { ensureExampleData } from "../data/example/ensure.ts";
@@ -28,7 +28,7 @@ export async function trainExperiment(
 ): Promise<number> {
   process.chdir(PROJECT_ROOT); // manifests have paths relative to the project
   const config = composeTrainConfig(overrides, options);
-  const cfg = asMusicGenConfig(config);
+  const cfg = asTrainConfig(config);
   const signature = trainSignature(overrides, options);
   const experiment = openExperiment(resolveDoraDir(config), signature);
   const gitCommit = recordRun(experiment.dir, ["npm", "run", "train", "--", ...command]);
@@ -67,7 +67,8 @@ export async function trainExperiment(
       await solver.close();
     }
     if (!cfg.show && experiment.checkpoint) {
-      log.info(`checkpoint: ${experiment.checkpoint}; now: npm run generate -- "a description"`);
+      const next = solver.nextCommand(signature.sig);
+      log.info(`checkpoint: ${experiment.checkpoint}; now: ${next}`);
     }
     return 0;
   } catch (error) {
@@ -83,7 +84,7 @@ export async function trainExperiment(
 }
 
 /** The example data set is made on first use, when the config points at it. */
-export async function makeExampleData({ datasource }: MusicGenConfig, log: Logger): Promise<void> {
+export async function makeExampleData({ datasource }: RunConfig, log: Logger): Promise<void> {
   const sources = [datasource.train, datasource.valid, datasource.evaluate, datasource.generate];
   if (!sources.some((source) => source?.startsWith("egs/example"))) return;
   const { created } = await ensureExampleData({

@@ -127,12 +127,17 @@ export function findExperiment(doraDir: string, sig: string): Experiment {
   throw new UserError(`${problem}: ${known.join(", ") || "none"}`);
 }
 
-/** The experiment whose checkpoint is the newest; undefined when there is none. */
-export function newestExperiment(doraDir: string): Experiment | undefined {
-  const withCheckpoint = listExperiments(doraDir).flatMap((experiment) => {
-    const checkpoint = newestCheckpoint(experiment.dir);
-    return checkpoint ? [{ experiment, time: fs.statSync(checkpoint).mtimeMs }] : [];
-  });
+/** Of the experiments that `accepts`, the one whose checkpoint is the newest; undefined when there is none. */
+export function newestExperiment(
+  doraDir: string,
+  accepts: (experiment: Experiment) => boolean = () => true,
+): Experiment | undefined {
+  const withCheckpoint = listExperiments(doraDir)
+    .filter(accepts)
+    .flatMap((experiment) => {
+      const checkpoint = newestCheckpoint(experiment.dir);
+      return checkpoint ? [{ experiment, time: fs.statSync(checkpoint).mtimeMs }] : [];
+    });
   return withCheckpoint.sort((a, b) => b.time - a.time)[0]?.experiment;
 }
 

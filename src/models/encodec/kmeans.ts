@@ -1,6 +1,6 @@
 /** K-means for codebooks: Lloyd's iterations over latents, one codebook after the other on what is left over. */
 import { segmentSum } from "../../nn/index.ts";
-import { type Tensor, tf } from "../../runtime/index.ts";
+import { jit, type Tensor, tf } from "../../runtime/index.ts";
 import { nearest, type ResidualVectorQuantizer } from "./quantizer.ts";
 import type { VectorSampler } from "./vector_sampler.ts";
 
@@ -55,15 +55,28 @@ export function kmeans(
   let counts: Tensor = tf.zeros([bins]);
   for (let i = 0; i < iterations; i++) {
     [means, counts] = tf.tidy(() => {
-      const indices = nearestMean(vectors, means);
-      const sizes = segmentSum(tf.ones([vectors.shape[0], 1]), indices, bins);
-      const centres = tf.div(segmentSum(vectors, indices, bins), tf.maximum(sizes, 1));
+      const { centres, sizes } = assign(vectors, means);
       const rest = refill === null ? means : refill();
       return [tf.where(tf.greater(sizes, 0), centres, rest) as Tensor, sizes.reshape([bins])];
     });
   }
   return { means, counts };
 }
+
+/**
+ * The centres [bins, D] of the vectors nearest to each mean, and how many these are, [bins, 1]. As one graph: op by op, the
+ * distances of all pairs would be held several times.
+ */
+const assign = jit(
+  (vectors: Tensor, means: Tensor) => {
+    const [bins] = means.shape;
+    const indices = nearestMean(vectors, means);
+    const sizes = segmentSum(tf.ones([vectors.shape[0], 1]), indices, bins);
+    const centres = tf.div(segmentSum(vectors, indices, bins), tf.maximum(sizes, 1)) as Tensor;
+    return { centres, sizes };
+  },
+  { name: "kmeans_iteration" },
+);
 
 /**
  * Index [N] of the nearest mean, the first of equals. What is left over of a cluster's only vector is 0, and of its two vectors d

@@ -159,6 +159,12 @@ export class EuclideanCodebook extends Module {
     this.inited.assign(tf.ones([1]));
   }
 
+  /** Makes the statistics those of `share` as many vectors: they move the entries the faster, the fewer they stand for. */
+  scaleStatistics(share: number): void {
+    for (const statistic of [this.clusterSize, this.embedAvg])
+      statistic.assign(tf.mul(statistic.value, share));
+  }
+
   /** vectors [N, D] -> index [N] of the nearest entry */
   encode(vectors: Tensor): Tensor {
     return nearest(vectors, this.embed.value);

@@ -62,7 +62,10 @@ test("the frozen encoder sees few lengths, each at most 7 tokens or a half longe
   const lengths = Array.from({ length: 512 }, (_, i) => i + 1);
   const buckets = lengths.map(bucketOf);
   for (const [i, length] of lengths.entries()) {
-    assert.ok(buckets[i] >= length && buckets[i] <= Math.max(length + 7, 1.5 * length), `${length} -> ${buckets[i]}`);
+    assert.ok(
+      buckets[i] >= length && buckets[i] <= Math.max(length + 7, 1.5 * length),
+      `${length} -> ${buckets[i]}`,
+    );
   }
   assert.equal(new Set(buckets).size, 12);
 });
