@@ -31,6 +31,9 @@ Options
   --no-save        write no file
   --json           print the result as JSON
 
+Options of growth
+  --points N       only the first N values of each axis, 3 or more (default: 5)
+
 Options of data
   --formats LIST   of ${FORMATS.join(",")} (default: wav,flac,mp3)
   --workers N      reading threads (default: 2)
@@ -44,12 +47,13 @@ export interface BenchOptions extends Omit<CaseOptions, "runs"> {
   runs: number;
   rounds: number;
   endurance: number;
+  points: number;
   force: boolean;
   save: boolean;
   json: boolean;
 }
 
-const COUNTS = ["runs", "rounds", "segments", "workers", "endurance"] as const;
+const COUNTS = ["runs", "rounds", "segments", "workers", "endurance", "points"] as const;
 const MAY_BE_ZERO: readonly string[] = ["workers", "endurance"];
 
 /** @throws UserError for what it does not know */
@@ -65,6 +69,7 @@ export function parseOptions(argv: string[]): BenchOptions {
     runs: 5,
     rounds: 2,
     endurance: 0,
+    points: 5,
     force: false,
     save: true,
     json: false,

@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { PROJECT_ROOT } from "../config/train-config.ts";
+import { UserError } from "../errors.ts";
 import { terminal } from "../log/live_line.ts";
 import { gitState } from "../xp/provenance.ts";
 import type { BenchOptions } from "./arguments.ts";
@@ -44,6 +45,7 @@ const COLOURS = { training: "#2c7fb8", generation: "#d95f0e" };
 
 /** Returns the exit code: 1 when the figures are not to be used, or something grows faster than it must. */
 export async function runGrowth(options: BenchOptions, argv: string[]): Promise<number> {
+  if (options.points < 3) throw new UserError(`--points ${options.points}: a curve needs 3 or more`);
   const { commit, dirty } = gitState(PROJECT_ROOT);
   const result: GrowthResult = {
     date: new Date().toISOString(),
@@ -79,7 +81,7 @@ async function measureAxis(
     "generation time": [],
     "generation memory": [],
   };
-  for (const value of axis.values) {
+  for (const value of axis.values.slice(0, options.points)) {
     for (const part of ["training", "generation"] as const) {
       const announce = (text: string) =>
         terminal.update(`growth with ${axis.name} ${value}, ${part}: ${text}`);

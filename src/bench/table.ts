@@ -33,16 +33,16 @@ export function cellsOf({ rows, limits }: Result, { series }: Pick<Benchmark, "s
   });
 }
 
-/** Ratios to the peers, with what they are to be: "1.62 AudioCraft (goal 1.5: reached)". */
+/** Ratios to the peers, and whether what is wanted is reached: "1.62 AudioCraft (goal 1.5: reached)". Disturbed rows reach nothing. */
 function verdict(rows: ResultRow[], row: ResultRow): string {
   const ratios = ratiosOf(rows, row);
   const parts = ratios.map(([peer, ratio]) => `${ratio.toFixed(2)} ${peer}`);
+  if (rows.some(({ others }) => others > TOLERATED_CORES)) return parts.join(" ");
+  const told = (isReached: boolean) => (isReached ? "reached" : "not reached");
   // the goal is one over the fastest of the peers
   const least = Math.min(...ratios.map(([, ratio]) => ratio));
-  if (row.goal !== null && ratios.length > 0)
-    parts.push(`(goal ${row.goal}: ${least >= row.goal ? "reached" : "not reached"})`);
-  if (row.bound !== null)
-    parts.push(`(at most ${row.bound} s: ${secondsOf(row).median <= row.bound ? "reached" : "not reached"})`);
+  if (row.goal !== null && ratios.length > 0) parts.push(`(goal ${row.goal}: ${told(least >= row.goal)})`);
+  if (row.bound !== null) parts.push(`(at most ${row.bound} s: ${told(secondsOf(row).median <= row.bound)})`);
   return parts.join(" ");
 }
 

@@ -127,9 +127,11 @@ test("the table tells time, rate, share, memory, ratio and goal", () => {
   assert.match(cellsOf(slow, { series: {} })[0].at(-1)!, /2\.00 a 1\.25 b \(goal 1\.5: not reached\)/);
 });
 
-test("a disturbed row says so", () => {
+test("a disturbed row says so, and decides on no goal", () => {
   const disturbed = result({ rows: [row("ours", [[2]], { others: 0.4 })] });
   assert.match(cellsOf(disturbed, { series: {} })[0][0], /UNUSABLE: others used 0\.4 cores/);
+  const peer = result({ rows: [row("ours", [[2]]), row("peer", [[4]], { others: 0.4 })] });
+  assert.equal(cellsOf(peer, { series: {} })[0].at(-1), "2.00 peer");
 });
 
 test("numbers have three digits, and short times are in milliseconds", () => {
