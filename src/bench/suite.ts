@@ -106,7 +106,7 @@ export const BENCHMARKS: Record<string, Benchmark> = {
           limit: { rate: "GB/s of weights", by: "read" },
           goals: only(size === "small", { generate: precision === "fp32" ? 3 : 2 }),
           bounds: only(size === "bench", { "first audio": 1 }),
-          notes: precision === "bf16" ? ["generation, bf16: ours computes in float32"] : [],
+          notes: precision === "bf16" ? ["Generation in bf16: ours computes in float32"] : [],
         };
       }),
   },
@@ -173,7 +173,7 @@ export const BENCHMARKS: Record<string, Benchmark> = {
   start: {
     about: "from the command line to the first result of the tiny default",
     aliases: ["startup", "start-up"],
-    series: { train: "npm run train: first step", generate: "npm run generate: 1 s of audio written" },
+    series: { train: "first training step", generate: "1 s of audio" },
     hasSizes: false,
     cases: async (options) => {
       const { request, peer } = measured(options, { what: "start" });
@@ -183,7 +183,7 @@ export const BENCHMARKS: Record<string, Benchmark> = {
           programs: [ourProgram(request), ...peer("AudioCraft", "start.py", modelOptions(DEFAULT_RUN))],
           bounds: { train: 6, generate: 4 },
           notes: [
-            "the peer builds its model directly; ours composes a config and reads data or a checkpoint, and npm starts it",
+            "Ours are npm run train and npm run generate, which compose a config and read data or a checkpoint; the peer builds its model directly",
           ],
         },
       ];
@@ -192,7 +192,7 @@ export const BENCHMARKS: Record<string, Benchmark> = {
   config: {
     about: `composing ${CONFIG_OVERRIDES.join(" ")}`,
     aliases: ["compose"],
-    series: { compose: "composed, once loaded", command: "npm run config" },
+    series: { compose: "composed, once loaded", command: "the command that prints it" },
     hasSizes: false,
     cases: async (options) => {
       const { request, peer } = measured(options, { what: "config" });
