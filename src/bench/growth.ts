@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { PROJECT_ROOT } from "../config/train-config.ts";
 import { UserError } from "../errors.ts";
 import { terminal } from "../log/live_line.ts";
-import { gitState } from "../xp/provenance.ts";
 import type { BenchOptions } from "./arguments.ts";
 import { logChart } from "./chart.ts";
 import { AXES, BASE, COSTS, type CostName, type GrowthAxis } from "./growth_axes.ts";
@@ -13,6 +12,7 @@ import { type MachineFacts, machineFacts } from "./machine.ts";
 import { fitPowerLaw, growsTooFast, type Point, type PowerLaw } from "./power_law.ts";
 import { TOLERATED_CORES } from "./processor.ts";
 import { ourProgram } from "./programs.ts";
+import { commandText, measuredCommit } from "./provenance.ts";
 import type { Request } from "./request.ts";
 import { spread } from "./statistics.ts";
 import { RESULTS_FOLDER } from "./suite.ts";
@@ -46,14 +46,13 @@ const COLOURS = { training: "#2c7fb8", generation: "#d95f0e" };
 /** Returns the exit code: 1 when the figures are not to be used, or something grows faster than it must. */
 export async function runGrowth(options: BenchOptions, argv: string[]): Promise<number> {
   if (options.points < 3) throw new UserError(`--points ${options.points}: a curve needs 3 or more`);
-  const { commit, dirty } = gitState(PROJECT_ROOT);
   const result: GrowthResult = {
     date: new Date().toISOString(),
-    command: ["npm", "run", "bench", "--", ...argv].join(" "),
+    command: commandText(argv),
     usable: true,
     machine: machineFacts(),
     versions: {},
-    commit: commit && commit + (dirty ? "-dirty" : ""),
+    commit: measuredCommit(),
     base: BASE,
     curves: [],
   };

@@ -2,12 +2,12 @@
 import { join } from "node:path";
 import { PROJECT_ROOT } from "../config/train-config.ts";
 import { terminal } from "../log/live_line.ts";
-import { gitState } from "../xp/provenance.ts";
 import type { BenchOptions } from "./arguments.ts";
 import { measureInTurn, type Turn } from "./in_turn.ts";
 import { machineFacts, machineText } from "./machine.ts";
 import { PRODUCTS, READ_BYTES } from "./measure/products.ts";
 import { TOLERATED_CORES } from "./processor.ts";
+import { commandText, measuredCommit } from "./provenance.ts";
 import { differences, type Limits, type Result, rowsOf, writeResult } from "./results.ts";
 import type { SizeName } from "./sizes.ts";
 import { BENCHMARKS, type Case, hardwarePrograms, type Limit, RESULTS_FOLDER } from "./suite.ts";
@@ -16,9 +16,9 @@ import { alignedText, cellsOf, digits, HEADER } from "./table.ts";
 /** Measures benchmarks by their names; returns the exit code: 1 when the figures are not to be used. */
 export async function runBenchmarks(names: string[], options: BenchOptions, argv: string[]): Promise<number> {
   const common = {
-    command: ["npm", "run", "bench", "--", ...argv].join(" "),
+    command: commandText(argv),
     machine: machineFacts(),
-    commit: commit(),
+    commit: measuredCommit(),
     limits: {},
   };
   const results: Result[] = [];
@@ -111,9 +111,4 @@ async function measureLimits(
     );
     limits.read = Math.max(limits.read ?? 0, best("read 256 MiB", READ_BYTES));
   }
-}
-
-function commit(): string | null {
-  const { commit, dirty } = gitState(PROJECT_ROOT);
-  return commit === null ? null : commit + (dirty ? "-dirty" : "");
 }

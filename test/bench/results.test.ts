@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { slug } from "../../src/bench/machine.ts";
 import { BEGIN, END, tablesText, withTables } from "../../src/bench/performance_page.ts";
+import { commandText } from "../../src/bench/provenance.ts";
 import {
   differences,
   type Result,
@@ -188,6 +189,11 @@ test("a training step is 6 operations per parameter and position; a generation r
 
 test("encoding and decoding ten seconds cost as much as PyTorch counts: 61 GFLOP of convolutions and 16.8 of the LSTM", () => {
   assert.equal(codecWork().decode["GFLOP/s"].toFixed(2), (60.973056 + 16.777216).toFixed(2));
+});
+
+test("the command that is kept has no path of this machine's", () => {
+  assert.equal(commandText(["train", "--peer", "/x/python"]), "npm run bench -- train --peer PYTHON");
+  assert.equal(commandText(["train", "--peer=/x/python"]), "npm run bench -- train --peer=PYTHON");
 });
 
 test("a machine's name is fit for files", () => {
