@@ -1,0 +1,33 @@
+/** What a measuring process of ours is asked for, on its command line as JSON. */
+import type { Repeats } from "./measurement.ts";
+import type { ModelSize, Precision } from "./sizes.ts";
+
+export const MEASUREMENTS = [
+  "train",
+  "generate",
+  "codec",
+  "t5",
+  "data",
+  "start",
+  "config",
+  "hardware",
+] as const;
+
+export interface Request extends Repeats {
+  what: (typeof MEASUREMENTS)[number];
+  precision: Precision;
+  /** Of the language model, for training and generation. */
+  model: ModelSize;
+  /** Frames to generate. */
+  frames: number;
+  /** Leave out how soon audio comes, which needs a codec beside. */
+  onlyGenerate?: boolean;
+  data: DataRequest;
+}
+
+export interface DataRequest {
+  manifest: string;
+  workers: number;
+  /** Per run. */
+  segments: number;
+}
