@@ -7,7 +7,7 @@
  * which weights are read for a few rows. Medians of 7 runs after one to warm up, ours and theirs in turn.
  */
 import { linear } from "../src/nn/index.ts";
-import { attr, autocast, configureRuntime, jit, type Tensor, tf, Variable } from "../src/runtime/index.ts";
+import { autocast, configureRuntime, jit, type Tensor, tf, Variable } from "../src/runtime/index.ts";
 
 const [size = "bench", what = "train"] = process.argv.slice(2);
 const dim = size === "small" ? 1024 : 512;
