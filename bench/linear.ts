@@ -4,7 +4,7 @@
  *     node --import tsx bench/linear.ts [bench|small] [train|generate]
  *
  * Train: GFLOP/s of the forward product and of both gradients, 4 x 501 rows, float32 and under autocast to bfloat16. Generate: GB/s at
- * which weights are read for a few rows. Medians of 7 runs after one to warm up, ours and theirs in turn.
+ * which weights are read for a few rows. Medians of 7 runs after one to warm up; per second, and per second of each core in use.
  */
 import { linear } from "../src/nn/index.ts";
 import { autocast, configureRuntime, jit, type Tensor, tf, Variable } from "../src/runtime/index.ts";
@@ -14,33 +14,49 @@ const dim = size === "small" ? 1024 : 512;
 const repeats = 7;
 const random = (...shape: number[]) => tf.randomUniform(shape, -1, 1) as Tensor;
 
-function median(run: () => Tensor): number {
+interface Cost {
+  ms: number;
+  /** Milliseconds of all cores: what a product costs even while others use the machine, too. */
+  coreMs: number;
+}
+
+function cost(run: () => Tensor): Cost {
   run().dispose();
-  const times = Array.from({ length: repeats }, () => {
-    const began = performance.now();
+  const costs = Array.from({ length: repeats }, () => {
+    const [began, used] = [performance.now(), process.cpuUsage()];
     const result = run();
     result.dataSync();
     result.dispose();
-    return performance.now() - began;
+    const { user, system } = process.cpuUsage(used);
+    return { ms: performance.now() - began, coreMs: (user + system) / 1000 };
   });
-  return times.sort((a, b) => a - b)[repeats >> 1];
+  const median = (of: (cost: Cost) => number) => costs.map(of).sort((a, b) => a - b)[repeats >> 1];
+  return { ms: median(({ ms }) => ms), coreMs: median(({ coreMs }) => coreMs) };
 }
 
-/** Milliseconds of `f` computed by our ops and by TensorFlow's. A result of one number keeps the copy to the host out of it. */
-function compare(f: () => Tensor, dtype: "bfloat16" | null = null): [ours: number, theirs: number] {
-  const [ours, theirs] = [true, false].map((kernels) => {
+/** What `f` costs computed by our ops and by TensorFlow's. A result of one number keeps the copy to the host out of it. */
+function compare(f: () => Tensor, dtype: "bfloat16" | null = null): Cost[] {
+  const costs = [true, false].map((kernels) => {
     configureRuntime({ kernels });
     const run = jit(f, { mode: "graph" });
-    return median(() => autocast(dtype, () => run()));
+    return cost(() => autocast(dtype, () => run()));
   });
   configureRuntime({ kernels: true });
-  return [ours, theirs];
+  return costs;
+}
+
+/** `amount` in billions a second, of time and of core time, for each of `costs`. */
+function rates(amount: number, costs: Cost[]): string {
+  return costs
+    .flatMap(({ ms, coreMs }) => [ms, coreMs])
+    .map((ms) => (amount / ms / 1e6).toFixed(1).padStart(9))
+    .join("");
 }
 
 const corner = (x: Tensor) => tf.slice(x.reshape([-1]), [0], [1]) as Tensor;
 
 function training(): void {
-  console.log("rows in out  type  product        ours  TensorFlow  GFLOP/s");
+  console.log("rows in out       type     product   GFLOP/s: ours, a core; TensorFlow's, a core");
   const rows = 4 * 501;
   for (const [inner, out] of [
     [dim, dim],
@@ -63,14 +79,12 @@ function training(): void {
     ];
     for (const dtype of [null, "bfloat16"] as const) {
       for (const [name, f] of products) {
-        const rates = compare(f, dtype).map((ms) =>
-          ((2 * rows * inner * out) / ms / 1e6).toFixed(1).padStart(8),
-        );
+        const line = rates(2 * rows * inner * out, compare(f, dtype));
         console.log(
-          `${rows} ${inner} ${out}`.padEnd(16),
-          (dtype ?? "float32").padEnd(9),
+          `${rows} ${inner} ${out}`.padEnd(17),
+          (dtype ?? "float32").padEnd(8),
           name.padEnd(8),
-          ...rates,
+          line,
         );
       }
     }
@@ -78,7 +92,7 @@ function training(): void {
 }
 
 function generation(): void {
-  console.log("rows in out  weights     ours  TensorFlow  GB/s of weights");
+  console.log("rows in out       GB/s of weights: ours, a core; TensorFlow's, a core");
   // enough matrices that none stays in the caches
   const layers = Math.ceil((256 << 20) / (4 * 4 * dim * dim));
   const weights = Array.from(
@@ -90,10 +104,8 @@ function generation(): void {
     tf.addN(Array.from({ length: layers }, (_, i) => corner(f(i)))) as Tensor;
   for (const rows of [1, 2, 4, 8, 16]) {
     const x = random(rows, dim);
-    const rates = compare(all((i) => linear(x, weights[i].value))).map((ms) =>
-      ((4 * bytes) / ms / 1e6).toFixed(1).padStart(8),
-    );
-    console.log(`${rows} ${dim} ${4 * dim}`.padEnd(16), "float32 ", ...rates);
+    const line = rates(4 * bytes, compare(all((i) => linear(x, weights[i].value))));
+    console.log(`${rows} ${dim} ${4 * dim}`.padEnd(17), line);
   }
 }
 

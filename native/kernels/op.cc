@@ -1,13 +1,19 @@
 #include "op.h"
 
+#include <cstring>
+
 namespace mg {
+
+void Call::CopyTensor(TF_OpKernelContext*, TF_Tensor* source, TF_Tensor* target) {
+  std::memcpy(TF_TensorData(target), TF_TensorData(source), TF_TensorByteSize(source));
+}
 
 void RegisterDefinition(const char* name, const OpDefinition& definition) {
   TF_OpDefinitionBuilder* builder = TF_NewOpDefinitionBuilder(name);
   for (const char* spec : definition.inputs) TF_OpDefinitionBuilderAddInput(builder, spec);
   for (const char* spec : definition.outputs) TF_OpDefinitionBuilderAddOutput(builder, spec);
   for (const char* spec : definition.attrs) TF_OpDefinitionBuilderAddAttr(builder, spec);
-  // The function sets it whatever its argument is.
+  // TensorFlow's function ignores its second argument. What is stateful runs even where nobody uses its outputs.
   if (definition.stateful) TF_OpDefinitionBuilderSetIsStateful(builder, true);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(builder, [](TF_ShapeInferenceContext* context, TF_Status* status) {
     TF_ShapeInferenceContextSetUnknownShape(context, status);

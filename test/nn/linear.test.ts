@@ -268,6 +268,18 @@ for (const rows of [1, 2, 7, 24, 40]) {
   });
 }
 
+test("TensorFlow drops a kernel's op whose outputs nobody uses", { skip }, () => {
+  const [a, b] = [random([2, 3], 1), random([4, 5], 2)];
+  const run = jit(
+    () => {
+      runKernel("MgMatMul", [a, b], {}, [[2, 5]]); // would fail if it ran
+      return tf.neg(a) as Tensor;
+    },
+    { mode: "graph" },
+  );
+  close(run().dataSync(), tf.neg(a).dataSync(), 0);
+});
+
 /** The nearest bfloat16, ties to even. */
 function rounded(values: Float32Array): Float32Array {
   const bits = new Uint32Array(Float32Array.from(values).buffer);
