@@ -13,7 +13,7 @@ void RegisterDefinition(const char* name, const OpDefinition& definition) {
   for (const char* spec : definition.inputs) TF_OpDefinitionBuilderAddInput(builder, spec);
   for (const char* spec : definition.outputs) TF_OpDefinitionBuilderAddOutput(builder, spec);
   for (const char* spec : definition.attrs) TF_OpDefinitionBuilderAddAttr(builder, spec);
-  // The function sets it whatever its argument is.
+  // TensorFlow's function ignores its second argument. What is stateful runs even where nobody uses its outputs.
   if (definition.stateful) TF_OpDefinitionBuilderSetIsStateful(builder, true);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(builder, [](TF_ShapeInferenceContext* context, TF_Status* status) {
     TF_ShapeInferenceContextSetUnknownShape(context, status);
