@@ -1,7 +1,8 @@
 // Attention on projections as they are: softmax(scale q k^T + bias) v, and its gradient.
 //
-// `projections` is one tensor [q | k | v], two (q and [k | v]) or three, [B, S or L, heads * Dh] each; or three of the layout
-// [B, heads, S or L, Dh]. The result has the layout of the queries. `bias` is a scalar for none, or broadcasts to [B, H, S, L].
+// `projections` is one tensor [q | k | v], two (q and [k | v]) or three, [B, S or L, heads * Dh] each; or three of the
+// layout [B, heads, S or L, Dh]. The result has the layout of the queries. `bias` is a scalar for none, or broadcasts to
+// [B, H, S, L].
 #include "attention.h"
 
 #include <memory>
@@ -20,6 +21,8 @@ namespace {
 namespace any {
 constexpr int kLanes = 4;
 #include "attention_tile.h"
+#include "attention_forward.h"
+#include "attention_backward.h"
 }  // namespace any
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -29,6 +32,8 @@ constexpr int kLanes = 4;
 namespace avx2 {
 constexpr int kLanes = 8;
 #include "attention_tile.h"
+#include "attention_forward.h"
+#include "attention_backward.h"
 }  // namespace avx2
 #pragma GCC pop_options
 #pragma GCC push_options
@@ -36,6 +41,8 @@ constexpr int kLanes = 8;
 namespace avx512 {
 constexpr int kLanes = 16;
 #include "attention_tile.h"
+#include "attention_forward.h"
+#include "attention_backward.h"
 }  // namespace avx512
 #pragma GCC pop_options
 #elif defined(__x86_64__) && defined(__clang__)
@@ -44,12 +51,16 @@ constexpr int kLanes = 16;
 namespace avx2 {
 constexpr int kLanes = 8;
 #include "attention_tile.h"
+#include "attention_forward.h"
+#include "attention_backward.h"
 }  // namespace avx2
 #pragma clang attribute pop
 #pragma clang attribute push(__attribute__((target("avx512f,avx2,fma"))), apply_to = function)
 namespace avx512 {
 constexpr int kLanes = 16;
 #include "attention_tile.h"
+#include "attention_forward.h"
+#include "attention_backward.h"
 }  // namespace avx512
 #pragma clang attribute pop
 #endif

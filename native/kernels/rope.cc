@@ -1,5 +1,6 @@
-// Rotary embedding of projections side by side: neighbours (x_2j, x_2j+1) of the heads of queries and of keys are rotated, what
-// comes behind them (values) stays. x [B, S, ...] -> the same; tables [S, Dh]: factors of each value, and of the other of its pair.
+// Rotary embedding of projections side by side: neighbours (x_2j, x_2j+1) of the heads of queries and of keys are rotated,
+// what comes behind them (values) stays. x [B, S, ...] -> the same; tables [S, Dh]: factors of each value, and of the other
+// of its pair.
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
@@ -43,7 +44,8 @@ struct Rope {
         float* to = y.floats() + row * width;
         const int64_t at = row % steps * dim;
         Rotate(from, tables[0].floats() + at, tables[1].floats() + at, transposed, to, heads, dim);
-        Rotate(from + heads * dim, tables[2].floats() + at, tables[3].floats() + at, transposed, to + heads * dim, kv_heads, dim);
+        Rotate(from + heads * dim, tables[2].floats() + at, tables[3].floats() + at, transposed, to + heads * dim, kv_heads,
+               dim);
         if (to != from && width > rotated) std::memcpy(to + rotated, from + rotated, (width - rotated) * sizeof(float));
       }
     });
