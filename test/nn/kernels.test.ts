@@ -70,7 +70,7 @@ for (const [name, f, inputs] of operations) {
       );
       const [ours, theirs] = [true, false].map((kernels) => {
         configureRuntime({ kernels });
-        return step(...inputs).map((result) => result.dataSync());
+        return step(...inputs).map((result) => result.dataSync() as Float32Array);
       });
       for (const [i, expected] of theirs.entries()) {
         const size = expected.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
