@@ -43,6 +43,7 @@ struct AdamStep {
 
 MG_VECTORIZED void Adam(const AdamStep& step, const float* gradient, Updated weight, Updated m, Updated v, int64_t n) {
   const AdamStep s = step;
+  MG_ELEMENTWISE
   for (int64_t i = 0; i < n; i++) {
     const float w = weight.old[i], g = gradient[i] * s.scale + s.l2 * w;
     const float m1 = m.old[i] + (g - m.old[i]) * s.rest1;
@@ -86,6 +87,7 @@ struct DAdaptSums {
 // Of `count` values, at most kLanes: the new moments, and the terms of the three sums.
 MG_INLINE void DAdaptTerms(const DAdaptStep& a, float rate1, float rate2, const float* gradient, const float* weight, Updated s,
                            Updated m, Updated v, float (*terms)[kLanes], int count) {
+  MG_ELEMENTWISE
   for (int j = 0; j < count; j++) {
     const float g = gradient[j] * a.scale + a.l2 * weight[j];
     const float m1 = m.old[j] * a.beta1 + g * rate1;
@@ -153,6 +155,7 @@ struct DAdaptMomentsUpdate {
 };
 
 MG_VECTORIZED void DAdaptMove(float shrink, float step, float epsilon, Updated weight, const float* m, const float* v, int64_t n) {
+  MG_ELEMENTWISE
   for (int64_t i = 0; i < n; i++)
     weight.now[i] = weight.old[i] - step * (shrink * weight.old[i] + m[i] / (std::sqrt(v[i]) + epsilon));
 }
@@ -173,6 +176,7 @@ struct DAdaptWeights {
 
 MG_VECTORIZED void Average(float weight, const float* value, Updated average, int64_t n) {
   const float keep = 1.0f - weight;
+  MG_ELEMENTWISE
   for (int64_t i = 0; i < n; i++) average.now[i] = average.old[i] * keep + value[i] * weight;
 }
 

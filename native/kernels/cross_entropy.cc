@@ -37,6 +37,7 @@ MG_VECTORIZED float ForwardRow(const float* x, int32_t label, float* stats, int6
 // (softmax(x) - onehot(label)) factor; dx may be x.
 MG_VECTORIZED void BackwardRow(const float* x, int32_t label, const float* stats, float factor, float* dx, int64_t classes) {
   const float largest = stats[0], scale = stats[1] * factor;
+  MG_ELEMENTWISE
   for (int64_t i = 0; i < classes; i++) dx[i] = Exp(x[i] - largest) * scale;
   if (label >= 0 && label < classes) dx[label] -= factor;
 }

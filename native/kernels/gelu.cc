@@ -11,6 +11,7 @@ constexpr int64_t kGrain = 1 << 14;
 constexpr float kInverseRoot2Pi = 0.3989422804014327f;
 
 MG_VECTORIZED void Forward(const float* x, float* y, int64_t n) {
+  MG_ELEMENTWISE
   for (int64_t i = 0; i < n; i++) {
     const float v = x[i];
     const float tail = ScaledTail(v < 0 ? -v : v) * Exp(-0.5f * v * v);
@@ -19,6 +20,7 @@ MG_VECTORIZED void Forward(const float* x, float* y, int64_t n) {
 }
 
 MG_VECTORIZED void Backward(const float* dy, const float* x, float* dx, int64_t n) {
+  MG_ELEMENTWISE
   for (int64_t i = 0; i < n; i++) {
     const float v = x[i];
     const float e = Exp(-0.5f * v * v);

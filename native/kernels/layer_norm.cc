@@ -21,10 +21,12 @@ MG_VECTORIZED void ForwardRow(const float* x, const float* gamma, const float* b
   if (beta != nullptr) {
     m = RowSum(x, dim) / dim;
     r = 1.0f / std::sqrt(RowVariation(x, m, dim) / dim + epsilon);
+    MG_ELEMENTWISE
     for (int64_t i = 0; i < dim; i++) y[i] = (x[i] - m) * r * gamma[i] + beta[i];
     *mean = m;
   } else {
     r = 1.0f / std::sqrt(RowSquares(x, dim) / dim + epsilon);
+    MG_ELEMENTWISE
     for (int64_t i = 0; i < dim; i++) y[i] = x[i] * r * gamma[i];
   }
   *rstd = r;
@@ -48,6 +50,7 @@ MG_VECTORIZED void BackwardRow(const float* dy, const float* x, const float* gam
   }
   sum = dbeta == nullptr ? 0 : sum / dim;
   product /= dim;
+  MG_ELEMENTWISE
   for (int64_t j = 0; j < dim; j++) {
     const float d = dy[j], n = (x[j] - mean) * rstd;
     dgamma[j] += d * n;

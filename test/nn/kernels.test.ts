@@ -34,10 +34,14 @@ const mask = tf.tensor(
 const operations: [name: string, f: (...inputs: Tensor[]) => Tensor, inputs: Tensor[]][] = [
   ["gelu", gelu, [values([3, 13])]],
   ["gelu of more values than one thread takes", gelu, [values([5, 70, 101])]],
-  ["layer norm", layerNorm, [values([3, 2, 13], 2), values([13]), values([13])]],
-  ["layer norm of many rows", layerNorm, [values([301, 67], 2), values([67]), values([67])]],
-  ["RMS norm", rmsNorm, [values([3, 2, 13], 2), values([13])]],
-  ["RMS norm of many rows", rmsNorm, [values([301, 67]), values([67])]],
+  ["layer norm", (x, g, b) => layerNorm(x, g, b), [values([3, 2, 13], 2), values([13]), values([13])]],
+  [
+    "layer norm of many rows",
+    (x, g, b) => layerNorm(x, g, b),
+    [values([301, 67], 2), values([67]), values([67])],
+  ],
+  ["RMS norm", (x, g) => rmsNorm(x, g), [values([3, 2, 13], 2), values([13])]],
+  ["RMS norm of many rows", (x, g) => rmsNorm(x, g), [values([301, 67]), values([67])]],
   [
     "cross entropy of stacked logits",
     (logits) => crossEntropyPerCodebook(logits, targets, mask).perCodebook,
@@ -66,7 +70,7 @@ for (const [name, f, inputs] of operations) {
       );
       const [ours, theirs] = [true, false].map((kernels) => {
         configureRuntime({ kernels });
-        return step(...inputs).map((result) => result.dataSync());
+        return step(...inputs).map((result) => result.dataSync() as Float32Array);
       });
       for (const [i, expected] of theirs.entries()) {
         const size = expected.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
