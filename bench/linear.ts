@@ -1,46 +1,101 @@
 /**
- * How TensorFlow's CPU kernels multiply a batch of rows by a weight matrix, in the forms that a linear layer could use:
+ * A linear layer's products, ours against TensorFlow's, at the sizes of MusicGen's training step and of its generation:
  *
- *     node --import tsx bench/linear.ts
+ *     node --import tsx bench/linear.ts [bench|small] [train|generate]
+ *
+ * Train: GFLOP/s of the forward product and of both gradients, 4 x 501 rows, float32 and under autocast to bfloat16. Generate: GB/s at
+ * which weights are read for a few rows. Medians of 7 runs after one to warm up, ours and theirs in turn.
  */
-import { attr, jit, runOp, type Tensor, tf, Variable } from "../src/runtime/index.ts";
+import { linear } from "../src/nn/index.ts";
+import { autocast, configureRuntime, jit, type Tensor, tf, Variable } from "../src/runtime/index.ts";
 
-const layers = 12;
-const matMul = (a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean) =>
-  runOp("MatMul", [a, b], { T: attr.type("float32"), transpose_a: transposeA, transpose_b: transposeB })[0];
-const weights = (out: number, inner: number) =>
-  Array.from(
-    { length: layers },
-    () => new Variable([out, inner], () => tf.randomUniform([out, inner], -0.03, 0.03)),
-  );
-const wide = weights(4096, 1024);
-const narrow = weights(1024, 4096);
+const [size = "bench", what = "train"] = process.argv.slice(2);
+const dim = size === "small" ? 1024 : 512;
+const repeats = 7;
+const random = (...shape: number[]) => tf.randomUniform(shape, -1, 1) as Tensor;
 
-function measure(rows: number, name: string, f: (x: Tensor, dy: Tensor, layer: number) => Tensor): void {
-  const run = jit(
-    (x: Tensor, dy: Tensor) =>
-      tf.addN(Array.from({ length: layers }, (_, i) => tf.sum(f(x, dy, i))) as never[]) as Tensor,
-    { mode: "graph" },
-  );
-  const inputs = [tf.randomUniform([rows, 1024]), tf.randomUniform([rows, 4096])] as const;
-  run(...inputs).dataSync();
-  const times = Array.from({ length: 5 }, () => {
+function median(run: () => Tensor): number {
+  run().dispose();
+  const times = Array.from({ length: repeats }, () => {
     const began = performance.now();
-    run(...inputs).dataSync();
+    const result = run();
+    result.dataSync();
+    result.dispose();
     return performance.now() - began;
-  }).sort((a, b) => a - b);
-  const rate = (2 * rows * layers * 4096 * 1024) / times[2] / 1e6;
-  console.log(
-    `${String(rows).padStart(5)} rows  ${name.padEnd(28)} ${times[2].toFixed(1).padStart(8)} ms ${rate.toFixed(1).padStart(7)} GFLOP/s`,
-  );
+  });
+  return times.sort((a, b) => a - b)[repeats >> 1];
 }
 
-for (const rows of [2, 512, 2048]) {
-  measure(rows, "1024 -> 4096  x W^T", (x, _, i) => matMul(x, wide[i].value, false, true));
-  measure(rows, "1024 -> 4096  (W x^T)^T", (x, _, i) => tf.transpose(matMul(wide[i].value, x, false, true)));
-  measure(rows, "4096 -> 1024  x W^T", (_, dy, i) => matMul(dy, narrow[i].value, false, true));
-  measure(rows, "4096 -> 1024  (W x^T)^T", (_, dy, i) =>
-    tf.transpose(matMul(narrow[i].value, dy, false, true)),
-  );
-  measure(rows, "gradient of x  dy W", (_, dy, i) => matMul(dy, wide[i].value, false, false));
+/** Milliseconds of `f` computed by our ops and by TensorFlow's. A result of one number keeps the copy to the host out of it. */
+function compare(f: () => Tensor, dtype: "bfloat16" | null = null): [ours: number, theirs: number] {
+  const [ours, theirs] = [true, false].map((kernels) => {
+    configureRuntime({ kernels });
+    const run = jit(f, { mode: "graph" });
+    return median(() => autocast(dtype, () => run()));
+  });
+  configureRuntime({ kernels: true });
+  return [ours, theirs];
 }
+
+const corner = (x: Tensor) => tf.slice(x.reshape([-1]), [0], [1]) as Tensor;
+
+function training(): void {
+  console.log("rows in out  type  product        ours  TensorFlow  GFLOP/s");
+  const rows = 4 * 501;
+  for (const [inner, out] of [
+    [dim, dim],
+    [dim, 3 * dim],
+    [dim, 4 * dim],
+    [4 * dim, dim],
+    [dim, 2048],
+  ]) {
+    const [x, w, b, dy] = [random(rows, inner), random(out, inner), random(out), random(rows, out)];
+    const gradient = (which: number) => () =>
+      corner(
+        tf.grads(((x: Tensor, w: Tensor) => linear(x, w, null)) as never)([x, w] as never, dy as never)[
+          which
+        ],
+      );
+    const products: [string, () => Tensor][] = [
+      ["forward", () => corner(linear(x, w, b))],
+      ["dX", gradient(0)],
+      ["dW", gradient(1)],
+    ];
+    for (const dtype of [null, "bfloat16"] as const) {
+      for (const [name, f] of products) {
+        const rates = compare(f, dtype).map((ms) =>
+          ((2 * rows * inner * out) / ms / 1e6).toFixed(1).padStart(8),
+        );
+        console.log(
+          `${rows} ${inner} ${out}`.padEnd(16),
+          (dtype ?? "float32").padEnd(9),
+          name.padEnd(8),
+          ...rates,
+        );
+      }
+    }
+  }
+}
+
+function generation(): void {
+  console.log("rows in out  weights     ours  TensorFlow  GB/s of weights");
+  // enough matrices that none stays in the caches
+  const layers = Math.ceil((256 << 20) / (4 * 4 * dim * dim));
+  const weights = Array.from(
+    { length: layers },
+    () => new Variable([4 * dim, dim], () => random(4 * dim, dim) as never),
+  );
+  const bytes = layers * 4 * dim * dim;
+  const all = (f: (layer: number) => Tensor) => () =>
+    tf.addN(Array.from({ length: layers }, (_, i) => corner(f(i)))) as Tensor;
+  for (const rows of [1, 2, 4, 8, 16]) {
+    const x = random(rows, dim);
+    const rates = compare(all((i) => linear(x, weights[i].value))).map((ms) =>
+      ((4 * bytes) / ms / 1e6).toFixed(1).padStart(8),
+    );
+    console.log(`${rows} ${dim} ${4 * dim}`.padEnd(16), "float32 ", ...rates);
+  }
+}
+
+if (what === "train") training();
+else generation();

@@ -47,7 +47,24 @@ constexpr int64_t kBlockRows = 96;
 // Numbers of B that are packed at a time: a part of the third cache.
 constexpr int64_t kSharedNumbers = 4 << 20;
 
+// Up to so many rows of A, which then stay in the second cache, it is A that is packed as a whole.
+constexpr int64_t kFewRows = 192;
+
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// k in parts of equal depth, that panels of them fit the first cache.
+struct Slices {
+  explicit Slices(int64_t k) : k(k), count(CeilDivide(k, kGemmDepth)), depth(CeilDivide(k, count)) {}
+
+  // What remains to be done with C when the slice at `from` is added, in the columns from `column` on.
+  BlockFinish Finish(int64_t from, const BlockFinish& whole, int64_t column) const {
+    const bool last = from + depth >= k;
+    return {from > 0 || whole.accumulate, last && whole.round_to_bfloat16,
+            last && whole.bias != nullptr ? whole.bias + column : nullptr};
+  }
+
+  int64_t k, count, depth;
+};
 
 template <bool parallel, typename Work>
 void For(int64_t count, const Work& work) {
@@ -60,22 +77,21 @@ void For(int64_t count, const Work& work) {
   }
 }
 
-// One product whose packed B fits the third cache.
+// One product whose packed B fits the third cache. The threads share it; each packs its own rows of A.
 template <bool parallel>
 void SharedProduct(int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b, float* c, int64_t ldc,
                    const BlockFinish& finish, bool round) {
   const GemmPieces& pieces = Pieces();
-  const int64_t slices = CeilDivide(k, kGemmDepth);
-  const int64_t depth = CeilDivide(k, slices);
+  const Slices slices(k);
   const int64_t width = CeilDivide(n, pieces.columns) * pieces.columns;
 
   // B, slice by slice of k, in pieces small enough to be shared out.
   const PackingBuffer packed_b(width * k);
   const int64_t strip = pieces.columns * 8;
   const int64_t strips = CeilDivide(n, strip);
-  For<parallel>(slices * strips, [&](int64_t piece) {
-    const int64_t from = piece / strips * depth, first = piece % strips * strip;
-    const int64_t deep = std::min(depth, k - from);
+  For<parallel>(slices.count * strips, [&](int64_t piece) {
+    const int64_t from = piece / strips * slices.depth, first = piece % strips * strip;
+    const int64_t deep = std::min(slices.depth, k - from);
     pieces.pack_b(deep, std::min(strip, n - first), b.At(from, first), round,
                   packed_b.data() + from * width + first * deep);
   });
@@ -85,14 +101,41 @@ void SharedProduct(int64_t m, int64_t n, int64_t k, const Matrix& a, const Matri
   For<parallel>(blocks, [&](int64_t block) {
     const int64_t first = panels * block / blocks * pieces.rows;
     const int64_t rows = std::min(m, panels * (block + 1) / blocks * pieces.rows) - first;
-    const PackingBuffer packed_a(pieces.PackedA(rows, depth));
-    for (int64_t from = 0; from < k; from += depth) {
-      const int64_t deep = std::min(depth, k - from);
-      const bool last = from + depth >= k;
-      const BlockFinish block_finish{from > 0 || finish.accumulate, last && finish.round_to_bfloat16,
-                                     last ? finish.bias : nullptr};
+    const PackingBuffer packed_a(pieces.PackedA(rows, slices.depth));
+    for (int64_t from = 0; from < k; from += slices.depth) {
+      const int64_t deep = std::min(slices.depth, k - from);
       pieces.pack_a(rows, deep, a.At(first, from), round, packed_a.data());
-      pieces.multiply(rows, n, deep, packed_a.data(), packed_b.data() + from * width, c + first * ldc, ldc, block_finish);
+      pieces.multiply(rows, n, deep, packed_a.data(), packed_b.data() + from * width, c + first * ldc, ldc,
+                      slices.Finish(from, finish, 0));
+    }
+  });
+}
+
+// One product of few rows: the threads share the packed A, and each packs its own columns of B, which are used so few times that
+// they must not leave the second cache in between.
+template <bool parallel>
+void NarrowProduct(int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b, float* c, int64_t ldc,
+                   const BlockFinish& finish, bool round) {
+  const GemmPieces& pieces = Pieces();
+  const Slices slices(k);
+  const int64_t height = CeilDivide(m, pieces.rows) * pieces.rows;
+  const PackingBuffer packed_a(height * k);
+  For<parallel>(slices.count, [&](int64_t slice) {
+    const int64_t from = slice * slices.depth;
+    pieces.pack_a(m, std::min(slices.depth, k - from), a.At(0, from), round, packed_a.data() + from * height);
+  });
+
+  const int64_t panels = CeilDivide(n, pieces.columns);
+  const int64_t shares = std::min(panels, std::max(CeilDivide(panels, 8), parallel ? 4 * static_cast<int64_t>(Threads()) : 1));
+  For<parallel>(shares, [&](int64_t share) {
+    const int64_t first = panels * share / shares * pieces.columns;
+    const int64_t columns = std::min(n, panels * (share + 1) / shares * pieces.columns) - first;
+    const PackingBuffer packed_b(pieces.PackedB(slices.depth, columns));
+    for (int64_t from = 0; from < k; from += slices.depth) {
+      const int64_t deep = std::min(slices.depth, k - from);
+      pieces.pack_b(deep, columns, b.At(from, first), round, packed_b.data());
+      pieces.multiply(m, columns, deep, packed_a.data() + from * height, packed_b.data(), c + first, ldc,
+                      slices.Finish(from, finish, first));
     }
   });
 }
@@ -106,6 +149,10 @@ void Product(int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b, 
       for (int64_t j = 0; j < n; j++)
         c[i * ldc + j] = (options.accumulate ? c[i * ldc + j] : 0.0f) + (options.bias ? options.bias[j] : 0.0f);
     return;
+  }
+  if (m <= kFewRows && k <= kSharedNumbers / kFewRows) {
+    const BlockFinish finish{options.accumulate, options.round_to_bfloat16, options.bias};
+    return NarrowProduct<parallel>(m, n, k, a, b, c, ldc, finish, options.round_to_bfloat16);
   }
   const int64_t columns = Pieces().columns;
   const int64_t deepest = std::max<int64_t>(kGemmDepth, kSharedNumbers / columns / kGemmDepth * kGemmDepth);

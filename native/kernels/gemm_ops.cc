@@ -59,7 +59,7 @@ struct MatMul {
       const float* x = a.floats() + Place(as, batch, i) * a_rows * a_columns;
       const float* y = b.floats() + Place(bs, batch, i) * b_rows * b_columns;
       float* z = c.floats() + i * m * n;
-      if (m < kManyRows && transpose_b && !transpose_a) {
+      if (m < ManyRows(round) && transpose_b && !transpose_a) {
         const Weights weights{y, WeightType::kFloat32, nullptr};
         return (in_thread ? MultiplyRowsInThread : MultiplyRows)(m, n, k, x, k, weights, nullptr, round, z, n);
       }
@@ -129,7 +129,7 @@ struct Linear {
                           : weight.dtype() == TF_BFLOAT16 ? WeightType::kBfloat16
                                                           : WeightType::kInt8,
                           scaled ? scales.floats() : nullptr};
-    if (m < kManyRows) return MultiplyRows(m, n, k, x.floats(), k, weights, b, round, y.floats(), n);
+    if (m < ManyRows(round)) return MultiplyRows(m, n, k, x.floats(), k, weights, b, round, y.floats(), n);
     GemmOptions options;
     options.round_to_bfloat16 = round;
     options.bias = b;

@@ -7,6 +7,9 @@
 #include "parallel.h"
 #include "targets.h"
 #include "vectors.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 // Vectors wider than the processor's are passed between functions only where these are inlined.
 #pragma GCC diagnostic ignored "-Wpsabi"

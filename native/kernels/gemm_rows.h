@@ -6,8 +6,8 @@
 
 namespace mg {
 
-// From this many rows on, Gemm is faster.
-constexpr int64_t kManyRows = 17;
+// From this many rows on Gemm is faster, which packs the weights, and rounds them once.
+constexpr int64_t ManyRows(bool round_to_bfloat16) { return round_to_bfloat16 ? 9 : 25; }
 
 enum class WeightType { kFloat32, kBfloat16, kInt8 };
 

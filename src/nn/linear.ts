@@ -116,27 +116,15 @@ function summedTo(x: Tensor, shape: number[]): Tensor {
   return repeated.length === 0 ? x : tf.sum(x, repeated).reshape(shape);
 }
 
-/** `matMul` without gradient. */
+/** `matMul` without gradient. Becomes our own op where that is faster (src/runtime/autocast.ts). */
 function product(
   a: Tensor,
   b: Tensor,
   { transposeA = false, transposeB = false }: ProductOptions = {},
 ): Tensor {
-  if (ownProducts()) {
-    const attrs = { transpose_a: transposeA, transpose_b: transposeB, round_to_bfloat16: roundsProducts() };
-    return runKernel("MgMatMul", [a, b], attrs, [productShape(a.shape, b.shape, transposeA, transposeB)])[0];
-  }
+  const T = attr.type("float32");
   if (a.rank === 2 && b.rank === 2) {
-    const attrs = { T: attr.type("float32"), transpose_a: transposeA, transpose_b: transposeB };
-    return runOp("MatMul", [a, b], attrs)[0];
+    return runOp("MatMul", [a, b], { T, transpose_a: transposeA, transpose_b: transposeB })[0];
   }
-  return runOp("BatchMatMulV2", [a, b], { T: attr.type("float32"), adj_x: transposeA, adj_y: transposeB })[0];
-}
-
-function productShape(a: number[], b: number[], transposeA: boolean, transposeB: boolean): number[] {
-  const rank = Math.max(a.length, b.length) - 2;
-  const axes = (shape: number[]) => [...Array(rank + 2 - shape.length).fill(1), ...shape.slice(0, -2)];
-  const bAxes = axes(b);
-  const batch = axes(a).map((size, i) => (size === 1 ? bAxes[i] : size));
-  return [...batch, a[a.length - (transposeA ? 1 : 2)], b[b.length - (transposeB ? 2 : 1)]];
+  return runOp("BatchMatMulV2", [a, b], { T, adj_x: transposeA, adj_y: transposeB })[0];
 }

@@ -4,8 +4,12 @@
  *
  * tfjs has no 16-bit types and needs none: the casts happen below it, where ops are executed or recorded, and tfjs goes
  * on believing that every tensor is float32.
+ *
+ * On processors without units for bfloat16, products are for our own op, which rounds its operands on their way into a float32
+ * product: the same numbers without the passes that cast. It takes tfjs's float32 products as well where it is faster.
  */
 import { AttrType, DataType, type OpAttr, type TensorMetadata } from "./native.ts";
+import { bfloat16Units, fasterProducts } from "./processor.ts";
 
 export type AutocastType = "bfloat16" | "float16";
 
@@ -32,6 +36,12 @@ export function autocastType(): AutocastType | null {
   return active;
 }
 
+/** Whether matrix products are for our own op, under the type in force; `kernels`: whether our ops can take part at all. */
+export function productsAreOurs(kernels: boolean): boolean {
+  if (!kernels || !fasterProducts) return false;
+  return active === null || (active === "bfloat16" && !bfloat16Units);
+}
+
 /** Where ops run: `execute` adds or computes one op, `dtypeOf` knows a tensor's true type, `release` drops a temporary. */
 export interface OpExecutor {
   execute(name: string, attrs: OpAttr[], inputs: number[], outputs: number): TensorMetadata[];
@@ -39,7 +49,15 @@ export interface OpExecutor {
   /** A cast of `id` made before, if the executor remembers them. */
   cachedCast(id: number, dtype: number, make: () => number): number;
   release(id: number): void;
+  /** Whether our own ops (native/kernels) can take part. */
+  hasKernels(): boolean;
 }
+
+/** TensorFlow's products of matrices, and what they call their transpositions. */
+const transpositions: Record<string, [a: string, b: string]> = {
+  MatMul: ["transpose_a", "transpose_b"],
+  BatchMatMulV2: ["adj_x", "adj_y"],
+};
 
 /** Runs an op under the autocast rules in force. */
 export function executeWithAutocast(
@@ -49,6 +67,11 @@ export function executeWithAutocast(
   inputs: number[],
   outputs: number,
 ): TensorMetadata[] {
+  if (name in transpositions && productsAreOurs(executor.hasKernels())) {
+    if (inputs.every((id) => executor.dtypeOf(id) === DataType.float)) {
+      return executor.execute("MgMatMul", ownAttrs(name, attrs), inputs, outputs);
+    }
+  }
   const positions = lowPrecisionOps.has(name) ? inputs.map((_, i) => i) : floatInputs[name];
   if (active === null || positions === undefined) return executor.execute(name, attrs, inputs, outputs);
   const low = active === "bfloat16" ? DataType.bfloat16 : DataType.half;
@@ -74,4 +97,11 @@ export function executeWithAutocast(
   for (const i of positions) executor.release(lowered[i]);
   executor.release(result.id);
   return wide;
+}
+
+/** Attributes of our product that stand for those of TensorFlow's. */
+function ownAttrs(name: string, attrs: OpAttr[]): OpAttr[] {
+  const bool = (name: string, value: unknown) => ({ name, type: AttrType.bool, value });
+  const [a, b] = transpositions[name].map((own) => attrs.find((attr) => attr.name === own)?.value ?? false);
+  return [bool("transpose_a", a), bool("transpose_b", b), bool("round_to_bfloat16", active === "bfloat16")];
 }

@@ -1,13 +1,15 @@
 /** The real binding under the autocast rules, for functions that run op by op. */
 import { executeWithAutocast, type OpExecutor } from "./autocast.ts";
 import { DataType, type OpAttr } from "./native.ts";
-import { bindingWith, realBinding } from "./tensorflow.ts";
+import { runtimeOptions } from "./options.ts";
+import { bindingWith, isGpu, realBinding } from "./tensorflow.ts";
 
 const executor: OpExecutor = {
   execute: (name, attrs, inputs, outputs) => realBinding.executeOp(name, attrs, inputs, outputs),
   dtypeOf: () => DataType.float, // whatever reaches a lowered op is float32
   cachedCast: (_id, _dtype, make) => make(),
   release: (id) => realBinding.deleteTensor(id),
+  hasKernels: () => !isGpu && runtimeOptions().kernels,
 };
 
 export const eagerBinding = bindingWith({

@@ -13,7 +13,8 @@ import {
   type TypedArray,
 } from "./native.ts";
 import { dtypeNumber, shownType } from "./ops.ts";
-import { addon, bindingWith, realBinding } from "./tensorflow.ts";
+import { runtimeOptions } from "./options.ts";
+import { addon, bindingWith, isGpu, realBinding } from "./tensorflow.ts";
 import { type Variable, variableOfHandle } from "./variable.ts";
 
 /** Ids of recorded tensors start here; ids of the real binding count up from 0 and never reach it. */
@@ -111,6 +112,8 @@ export class Recorder implements OpExecutor {
     const graphInputs = inputs.map((id, i) =>
       variables[i] ? this.use(variables[i]).placeholder : this.graphId(id),
     );
+    if (name === "MgMatMul" && this.declared === null)
+      this.declared = [this.productShape(attrs, graphInputs)];
     const written = variables.filter((v): v is Variable => v !== undefined);
     const controls = written.flatMap((v) => this.mustPrecede(v));
     const results = this.add(name, attrs, graphInputs, controls, inputs);
@@ -132,6 +135,10 @@ export class Recorder implements OpExecutor {
   }
 
   release(): void {}
+
+  hasKernels(): boolean {
+    return !isGpu && runtimeOptions().kernels && !this.forXla;
+  }
 
   /** Runs `f` for each item so that the ops of one begin when the updates of the one before are done. */
   inTurn<T>(items: Iterable<T>, f: (item: T) => void): void {
@@ -185,6 +192,18 @@ export class Recorder implements OpExecutor {
     }
     this.graphIds.set(id, graphId);
     return graphId;
+  }
+
+  /** The shape of our own product when it stands for one of TensorFlow's: [..., m, k] [..., k, n] -> [..., m, n]. */
+  private productShape(attrs: OpAttr[], inputs: number[]): number[] {
+    const [a, b] = inputs.map((id) => this.shapes[id]!);
+    const [transposeA, transposeB] = attrs.map(({ value }) => value);
+    const axes = (shape: number[]) => [
+      ...Array(Math.max(a.length, b.length) - shape.length).fill(1),
+      ...shape.slice(0, -2),
+    ];
+    const batch = axes(a).map((size, i) => (size === 1 ? axes(b)[i] : size));
+    return [...batch, a[a.length - (transposeA ? 1 : 2)], b[b.length - (transposeB ? 2 : 1)]];
   }
 
   /** Type and shape of a tensor by its graph's id. */
