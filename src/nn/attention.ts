@@ -20,7 +20,9 @@ export interface ProjectedAttentionOptions extends AttentionOptions {
   heads: number;
   /** Heads of keys and values, each for heads / kvHeads neighbouring heads of queries. */
   kvHeads?: number;
-  /** Added to the scores, broadcastable to [B, H, S, L], without gradient. */
+  /** Added to the scores, broadcastable to [B, H, S, L]. */
+  bias?: Tensor | null;
+  /** The same without a gradient, instead. */
   mask?: Tensor | null;
 }
 
@@ -48,11 +50,12 @@ export function attention(
  * [B, S or L, heads * Dh] -> [B, S, H * Dh].
  */
 export function projectedAttention(projections: Tensor[], options: ProjectedAttentionOptions): Tensor {
-  const { heads, kvHeads = heads, mask = null } = options;
-  if (isFused(options)) return kernel(projections, mask, false, { ...options, kvHeads });
+  const { heads, kvHeads = heads } = options;
+  const added = options.bias ?? options.mask ?? null;
+  if (isFused(options)) return kernel(projections, added, Boolean(options.bias), { ...options, kvHeads });
   const [q, k, v] = separate(projections, heads, kvHeads);
   const repeated = [k, v].map((x) => repeatHeads(x, heads / kvHeads));
-  return mergeHeads(composition(q, repeated[0], repeated[1], mask, options));
+  return mergeHeads(composition(q, repeated[0], repeated[1], added, options));
 }
 
 /** Whether attention with these options is our own kernel, which drops no weights and knows no float16. */
@@ -109,7 +112,7 @@ function kernel(
   options: ProjectedAttentionOptions & { kvHeads: number },
 ): Tensor {
   const { heads, kvHeads, scale, asFloat32 = false, causal = false, pastContext = null } = options;
-  const [first, last] = [projections[0].shape, projections[projections.length - 1].shape];
+  const first = projections[0].shape;
   const headsInFirst = heads + (projections.length === 1 ? 2 * kvHeads : 0);
   const split = first.length === 4;
   const headDim = split ? first[3]! : first[2]! / headsInFirst;

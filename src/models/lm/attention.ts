@@ -1,20 +1,20 @@
 /** Multi-head attention with the packed projection [q | k | v] of the original checkpoints, for whole sequences and for single steps. */
 import {
-  attention,
   type InitializerStream,
   LayerNorm,
   Linear,
   linearWith,
   Module,
-  maskedScore,
   Parameter,
+  type ProjectedAttentionOptions,
+  projectedAttention,
   zeros,
 } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
 import { type CachePlace, cachedAttention, type LayerCache, stepAttention } from "./cached_attention.ts";
 import { type TransformerConfig, usesRope } from "./config.ts";
 import { weightInit } from "./initialization.ts";
-import { RotaryEmbedding, type Rotation, rotate } from "./rope.ts";
+import { RotaryEmbedding, type RotatedHeads, type Rotations, rotate, rotateProjection } from "./rope.ts";
 
 /** Keys and values of one attention, [B, Hkv, L, Dh] each. */
 export interface KeyValues {
@@ -30,9 +30,6 @@ export interface CrossSource {
   bias: Tensor | null;
 }
 
-/** Rotations of the steps' queries and keys. */
-export type Rotations = { queries: Rotation; keys: Rotation };
-
 export class MultiheadAttention extends Module {
   readonly inProjWeight: Parameter;
   readonly inProjBias: Parameter | null;
@@ -45,8 +42,7 @@ export class MultiheadAttention extends Module {
   private readonly headDim: number;
   private readonly kvDim: number;
   private readonly kvRepeat: number;
-  private readonly dropout: number;
-  private readonly asFloat32: boolean;
+  private readonly options: ProjectedAttentionOptions & RotatedHeads;
   private readonly names: Record<string, string>;
 
   constructor(
@@ -72,8 +68,14 @@ export class MultiheadAttention extends Module {
     this.qLayerNorm = qkNorm ? new LayerNorm(dim) : null;
     this.kLayerNorm = qkNorm ? new LayerNorm(this.kvDim) : null;
     this.rope = !cross && usesRope(config) ? ropeOf(config) : null;
-    this.dropout = config.attention_dropout ?? config.dropout;
-    this.asFloat32 = config.attention_as_float32;
+    this.options = {
+      heads,
+      kvHeads: heads / this.kvRepeat,
+      causal: !cross && config.causal,
+      pastContext: cross ? null : config.past_context,
+      dropout: config.attention_dropout ?? config.dropout,
+      asFloat32: config.attention_as_float32,
+    };
     this.names = torch
       ? { inProjWeight: "mha.in_proj_weight", inProjBias: "mha.in_proj_bias", outProj: "mha.out_proj" }
       : {};
@@ -96,6 +98,21 @@ export class MultiheadAttention extends Module {
   /** x [B, S, D] -> its queries, keys and values side by side [B, S, D + 2 Dkv], for self-attention. */
   project(x: Tensor): Tensor {
     return linearWith(x, this.inProjWeight, this.inProjBias);
+  }
+
+  /** What `project` gives -> self-attention's output [B, S, D]. */
+  attendToSelf(packed: Tensor, rotations: Rotations | null): Tensor {
+    return this.outProj.forward(projectedAttention(this.prepared(packed, rotations), this.options));
+  }
+
+  /** What `projectQueries` and `projectKeyValues` give -> cross-attention's output [B, S, D]. */
+  attendToSource(queries: Tensor, keyValues: Tensor, mask: Tensor | null): Tensor {
+    let projections = [queries, keyValues];
+    if (this.qLayerNorm && this.kLayerNorm) {
+      const [k, v] = tf.split(keyValues, 2, -1);
+      projections = [this.qLayerNorm.forward(queries), this.kLayerNorm.forward(k), v];
+    }
+    return this.outProj.forward(projectedAttention(projections, { ...this.options, mask }));
   }
 
   /** What `project` gives -> queries [B, H, S, Dh] and keys and values [B, Hkv, S, Dh], normalized and rotated. */
@@ -128,14 +145,6 @@ export class MultiheadAttention extends Module {
     return { keys: this.split(this.kLayerNorm ? this.kLayerNorm.forward(k) : k), values: this.split(v) };
   }
 
-  /** queries [B, H, S, Dh], keys and values [B, Hkv, L, Dh] -> [B, S, D] */
-  attend(queries: Tensor, { keys, values }: KeyValues, bias: Tensor | null): Tensor {
-    const { dropout, asFloat32 } = this;
-    return this.merge(
-      attention(queries, this.repeat(keys), this.repeat(values), bias, { dropout, asFloat32 }),
-    );
-  }
-
   /** One step x [B, 1, D] of self-attention, to itself and what the cache holds; goes into the cache. -> [B, 1, D] */
   step(x: Tensor, cache: LayerCache, place: CachePlace): Tensor {
     return this.outProj.forward(cachedAttention(this.normalized(this.project(x)), cache, place));
@@ -155,6 +164,22 @@ export class MultiheadAttention extends Module {
     return tf.concat([this.qLayerNorm.forward(q), this.kLayerNorm.forward(k), v], -1);
   }
 
+  /** Projections of queries, keys and values, normalized and rotated: in one tensor as they were, or in three. */
+  private prepared(packed: Tensor, rotations: Rotations | null): Tensor[] {
+    const { options, qLayerNorm, kLayerNorm } = this;
+    if (!qLayerNorm || !kLayerNorm)
+      return [rotations ? rotateProjection(packed, rotations, options) : packed];
+    const [q, k, v] = tf.split(packed, [this.dim, this.kvDim, this.kvDim], -1);
+    const normalized = [qLayerNorm.forward(q), kLayerNorm.forward(k)];
+    if (rotations === null) return [...normalized, v];
+    const [queries, keys] = normalized.map((x, i) =>
+      i === 0
+        ? rotateProjection(x, rotations, { heads: options.heads, kvHeads: 0 })
+        : rotateProjection(x, rotations, { heads: 0, kvHeads: options.kvHeads }),
+    );
+    return [queries, keys, v];
+  }
+
   /** x through rows `from` to `from + rows` of the packed projection. */
   private projection(x: Tensor, from: number, rows: number): Tensor {
     return linearWith(x, this.inProjWeight, this.inProjBias, from, rows);
@@ -165,20 +190,6 @@ export class MultiheadAttention extends Module {
     const [batch, length, width] = x.shape as [number, number, number];
     return tf.transpose(x.reshape([batch, length, width / this.headDim, this.headDim]), [0, 2, 1, 3]);
   }
-
-  /** [B, Hkv, L, Dh] -> [B, H, L, Dh]: each head of keys or values for all queries that share it. */
-  private repeat(x: Tensor): Tensor {
-    if (this.kvRepeat === 1) return x;
-    const [batch, heads, length, headDim] = x.shape as [number, number, number, number];
-    const copies = Array.from({ length: this.kvRepeat }, () => x);
-    return tf.stack(copies, 2).reshape([batch, heads * this.kvRepeat, length, headDim]);
-  }
-
-  /** [B, H, S, Dh] -> [B, S, D], through the output projection. */
-  private merge(x: Tensor): Tensor {
-    const [batch, , length] = x.shape;
-    return this.outProj.forward(tf.transpose(x, [0, 2, 1, 3]).reshape([batch, length, this.dim]));
-  }
 }
 
 /** The table of rotations of a model's heads. */
@@ -188,17 +199,6 @@ export function ropeOf(config: TransformerConfig): RotaryEmbedding {
     xpos: config.xpos,
     scale: config.positional_scale ?? 1,
   });
-}
-
-/** [1, 1, S, S]: 0 where the key is not after the query (and not more than `pastContext` before it). */
-export function causalBias(steps: number, pastContext: number | null): Tensor {
-  const values = new Float32Array(steps * steps);
-  for (let q = 0; q < steps; q++) {
-    for (let k = 0; k < steps; k++) {
-      if (k > q || (pastContext !== null && q - k > pastContext)) values[q * steps + k] = maskedScore;
-    }
-  }
-  return tf.tensor4d(values, [1, 1, steps, steps]);
 }
 
 /** Whether the original would use PyTorch's own attention module, whose weights have an `mha.` before their names. */

@@ -4,8 +4,8 @@
  */
 import { attention, maskedScore } from "../../nn/index.ts";
 import { attr, hasKernels, runKernel, runOp, type Tensor, tf, Variable } from "../../runtime/index.ts";
-import type { KeyValues, Rotations } from "./attention.ts";
-import { rotate } from "./rope.ts";
+import type { KeyValues } from "./attention.ts";
+import { type Rotations, rotate } from "./rope.ts";
 
 /** One layer's keys and values, [2, B, Hkv, capacity, Dh]. What is beyond the last step has no meaning, and takes no memory. */
 export type LayerCache = Variable;

@@ -1,9 +1,12 @@
 /** Rotary positional embedding (Su et al. 2021, arXiv 2104.09864), with the decay of xPos (Sun et al. 2022, arXiv 2212.10554). */
-import { Module, Parameter } from "../../nn/index.ts";
-import { type Tensor, tf } from "../../runtime/index.ts";
+import { Module, Parameter, withGradient } from "../../nn/index.ts";
+import { attr, hasKernels, runKernel, type Tensor, tf } from "../../runtime/index.ts";
 
 /** Factors [S, Dh] of a rotation: of each value, and of the other one of its pair. */
 export type Rotation = { own: Tensor; other: Tensor };
+
+/** Rotations of the steps' queries and keys. */
+export type Rotations = { queries: Rotation; keys: Rotation };
 
 export interface RotaryOptions {
   maxPeriod: number;
@@ -27,7 +30,7 @@ export class RotaryEmbedding extends Module {
   }
 
   /** positions float32 [S], counted from the start of the sequence -> the rotations of queries and of keys. */
-  rotations(positions: Tensor): { queries: Rotation; keys: Rotation } {
+  rotations(positions: Tensor): Rotations {
     const angles = tf.mul(positions.reshape([-1, 1]), this.frequencies.value.reshape([1, -1])) as Tensor;
     const decay = this.xpos?.decay(positions) ?? null;
     return {
@@ -65,6 +68,49 @@ export function rotate(x: Tensor, { own, other }: Rotation): Tensor {
   const pairs = x.reshape([batch * heads, steps, headDim / 2, 2]);
   const swapped = tf.reverse(pairs, 3).reshape(x.shape);
   return tf.add(tf.mul(x, own), tf.mul(swapped, other));
+}
+
+/** Heads of queries and of keys, which stand side by side. */
+export interface RotatedHeads {
+  heads: number;
+  kvHeads: number;
+}
+
+/**
+ * The same for projections x [B, S, (heads + kvHeads + ...) Dh] -> the same shape: first come queries, then keys, and what is
+ * behind them stays as it is.
+ */
+export function rotateProjection(
+  x: Tensor,
+  { queries, keys }: Rotations,
+  { heads, kvHeads }: RotatedHeads,
+): Tensor {
+  const [steps, headDim] = queries.own.shape as [number, number];
+  if (!hasKernels()) {
+    const [batch, , width] = x.shape as [number, number, number];
+    const sizes = [heads, kvHeads, width / headDim - heads - kvHeads];
+    const parts = tf.split(x.reshape([batch, steps, width / headDim, headDim]), sizes, 2);
+    return tf
+      .concat([rotateHeads(parts[0], queries), rotateHeads(parts[1], keys), parts[2]], 2)
+      .reshape(x.shape);
+  }
+  const tables = [queries.own, queries.other, keys.own, keys.other];
+  const run = (input: Tensor, transposed: boolean) => {
+    const attrs = { heads: attr.int(heads), kv_heads: attr.int(kvHeads), transposed };
+    return runKernel("MgRope", [input, ...tables], attrs, [x.shape])[0];
+  };
+  return withGradient([x], ([input], save) => {
+    save(tables);
+    return { value: run(input, false), gradFunc: (dy) => run(dy, true) };
+  });
+}
+
+/** x [B, S, N, Dh] -> the same. */
+function rotateHeads(x: Tensor, { own, other }: Rotation): Tensor {
+  const [batch, steps, heads, headDim] = x.shape as [number, number, number, number];
+  if (heads === 0) return x;
+  const swapped = tf.reverse(x.reshape([batch * steps, heads, headDim / 2, 2]), 3).reshape(x.shape);
+  return tf.add(tf.mul(x, own.expandDims(1)), tf.mul(swapped, other.expandDims(1)));
 }
 
 /** [S, half] twice -> [S, 2 half], value by value. */

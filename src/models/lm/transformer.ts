@@ -14,18 +14,11 @@ import {
 } from "../../nn/index.ts";
 import { type Tensor, tf } from "../../runtime/index.ts";
 import { type Activation, activationOf } from "./activations.ts";
-import {
-  type CrossSource,
-  causalBias,
-  type KeyValues,
-  MultiheadAttention,
-  type Rotations,
-  ropeOf,
-} from "./attention.ts";
+import { type CrossSource, type KeyValues, MultiheadAttention, ropeOf } from "./attention.ts";
 import { type CachePlace, type KeyValueCache, type LayerCache, packedRotation } from "./cached_attention.ts";
 import { checkTransformerConfig, type TransformerConfig, usesRope } from "./config.ts";
 import { weightInit } from "./initialization.ts";
-import type { RotaryEmbedding } from "./rope.ts";
+import type { RotaryEmbedding, Rotations } from "./rope.ts";
 
 /** What the layers remember between steps of generation. */
 export interface StreamingState {
@@ -38,7 +31,6 @@ export interface StreamingState {
 
 /** What the layers of one pass share. */
 interface Pass {
-  bias: Tensor | null;
   cross: CrossSource | null;
   rotations: Rotations | null;
   /** Gets the keys and values of every layer, when they are asked for. */
@@ -70,11 +62,9 @@ export class Transformer extends Module {
 
   /** x [B, S, D] -> [B, S, D]; appends every layer's keys and values to `kept`, for generation to start from. */
   forward(x: Tensor, cross: CrossSource | null, kept: KeyValues[] | null = null): Tensor {
-    const { causal, past_context: pastContext } = this.config;
     const steps = x.shape[1]!;
     const positions = tf.range(0, steps, 1, "float32");
-    const bias = causal ? causalBias(steps, pastContext) : null;
-    const pass = { bias, cross, rotations: this.rope?.rotations(positions) ?? null, kept };
+    const pass = { cross, rotations: this.rope?.rotations(positions) ?? null, kept };
     let y = this.addPositions(x, positions);
     for (const layer of this.layers) y = layer.forward(y, pass);
     return y;
@@ -165,14 +155,14 @@ export class TransformerLayer extends Module {
     // Generation asks for keys and values and takes no gradients: there is nothing to recompute.
     const strategy = pass.kept ? "none" : this.config.checkpointing;
     if (strategy !== "torch") return this.layer(x, pass, strategy);
-    const { bias, cross, rotations } = pass;
+    const { cross, rotations } = pass;
     return recomputed(
-      ([y, source], { bias, crossBias, rotations }) => {
+      ([y, source], { crossBias, rotations }) => {
         const again = source ? { source, bias: crossBias } : null;
-        return this.layer(y, { bias, cross: again, rotations, kept: null }, "none");
+        return this.layer(y, { cross: again, rotations, kept: null }, "none");
       },
       cross ? [x, cross.source] : [x],
-      { bias, crossBias: cross?.bias ?? null, rotations },
+      { crossBias: cross?.bias ?? null, rotations },
       this.parameters(),
     );
   }
@@ -191,7 +181,7 @@ export class TransformerLayer extends Module {
    * The layer in parts that end with a product with weights. `xformers_mm` recomputes each part, which leaves the results
    * of these products; `xformers_default` keeps the insides of attention, too.
    */
-  private layer(x: Tensor, { bias, cross, rotations, kept }: Pass, strategy: string): Tensor {
+  private layer(x: Tensor, { cross, rotations, kept }: Pass, strategy: string): Tensor {
     const { selfAttn, crossAttention, linear1, linear2 } = this;
     const part = strategy === "none" ? computed : recomputed;
     const attentionPart = strategy === "xformers_mm" ? recomputed : computed;
@@ -201,14 +191,14 @@ export class TransformerLayer extends Module {
           ...parametersOf(norm),
           ...selfAttn.projectionParameters,
         ]);
+        if (kept) {
+          const { keys, values } = selfAttn.heads(packed, rotations);
+          kept.push({ keys, values });
+        }
         return attentionPart(
-          ([z], { bias, rotations }) => {
-            const { queries, ...keyValues } = selfAttn.heads(z, rotations);
-            kept?.push(keyValues);
-            return selfAttn.attend(queries, keyValues, bias);
-          },
+          ([z], rotations) => selfAttn.attendToSelf(z, rotations),
           [packed],
-          { bias, rotations },
+          rotations,
           selfAttn.attentionParameters,
         );
       },
@@ -221,7 +211,7 @@ export class TransformerLayer extends Module {
             ...attention.projectionParameters,
           ]);
           return attentionPart(
-            ([z, source], bias) => attention.attend(attention.queries(z), attention.keyValues(source), bias),
+            ([z, source], bias) => attention.attendToSource(z, source, bias),
             [packed, attention.projectKeyValues(cross.source)],
             cross.bias,
             attention.attentionParameters,

@@ -1,6 +1,5 @@
 /** T5 encoder (arXiv 1910.10683): token ids -> hidden states. Names and layout are those of Hugging Face files. */
 import {
-  attention,
   dropout,
   Embedding,
   embedding,
@@ -10,6 +9,7 @@ import {
   maskedScore,
   ones,
   Parameter,
+  projectedAttention,
   rmsNorm,
   zeros,
 } from "../../nn/index.ts";
@@ -120,12 +120,9 @@ class T5Attention extends Module {
 
   /** x [B, L, D], bias broadcastable to [B, H, L, L] -> [B, L, D] */
   forward(x: Tensor, bias: Tensor): Tensor {
-    const [batch, length] = x.shape;
-    const { numHeads, dKv } = this.config;
-    const heads = (y: Tensor) => y.reshape([batch, length, numHeads, dKv]).transpose([0, 2, 1, 3]);
-    const [q, k, v] = [this.q, this.k, this.v].map((linear) => heads(linear.forward(x)));
-    const y = attention(q, k, v, bias, { scale: 1, dropout: this.config.dropoutRate });
-    return this.o.forward(y.transpose([0, 2, 1, 3]).reshape([batch, length, numHeads * dKv]));
+    const { numHeads: heads, dropoutRate: dropout } = this.config;
+    const projections = [this.q, this.k, this.v].map((linear) => linear.forward(x));
+    return this.o.forward(projectedAttention(projections, { heads, bias, scale: 1, dropout }));
   }
 
   /** The score that each head adds for how far key j is from query i: [1, H, L, L]. */

@@ -5,7 +5,14 @@ import type { LMConfig } from "../../../src/models/lm/lm.ts";
 import { RotaryEmbedding, rotate } from "../../../src/models/lm/rope.ts";
 import { Transformer } from "../../../src/models/lm/transformer.ts";
 import { InitializerStream, maskedScore, withDropout } from "../../../src/nn/index.ts";
-import { autocast, jit, type Tensor, tf, valueAndGradients } from "../../../src/runtime/index.ts";
+import {
+  autocast,
+  configureRuntime,
+  jit,
+  type Tensor,
+  tf,
+  valueAndGradients,
+} from "../../../src/runtime/index.ts";
 import { close } from "../../close.ts";
 import { defaults, lossOf, plainLM } from "./golden.ts";
 
@@ -83,11 +90,11 @@ test("a rotation keeps lengths, depends on distances only, and is none at scale 
   close(rotate(x, off.rotations(positions).queries).dataSync(), x.dataSync(), 0);
 });
 
-test("attention_as_float32 takes attention, forward and backward, out of a 16-bit pass", () => {
+test("attention_as_float32 takes attention, forward and backward, out of a 16-bit pass, fused or of TensorFlow's ops", () => {
   const x = noise([1, 12, 16]);
-  const run = (attention_as_float32: boolean) => {
+  const run = (attention_as_float32: boolean, kernels: boolean) => {
     const model = transformer({ num_layers: 1, attention_as_float32 });
-    return jit(
+    const pass = jit(
       () =>
         autocast("bfloat16", () => {
           const { gradients } = valueAndGradients(
@@ -98,14 +105,17 @@ test("attention_as_float32 takes attention, forward and backward, out of a 16-bi
         }),
       { name: attention_as_float32 ? "wide" : "narrow" },
     );
+    configureRuntime({ kernels });
+    const gradient = pass().dataSync();
+    configureRuntime({ kernels: true });
+    return { gradient, casts: Number(/Cast +(\d+)/.exec(pass.describe())![1]) };
   };
-  const [wide, narrow] = [run(true), run(false)];
-  assert.notDeepEqual(wide().dataSync(), narrow().dataSync());
-  const casts = (text: string) => Number(/Cast +(\d+)/.exec(text)![1]);
-  assert.ok(
-    casts(wide.describe()) < casts(narrow.describe()) - 8,
-    "4 of 6 products with 2 casts each are left",
-  );
+  const [wide, narrow, fused] = [run(true, false), run(false, false), run(true, true)];
+  assert.notDeepEqual(wide.gradient, narrow.gradient);
+  assert.ok(wide.casts < narrow.casts - 8, "4 of 6 products with 2 casts each are left");
+  // The products around attention round to 8 bits what differs by float32's rounding.
+  const size = Math.max(...wide.gradient.map(Math.abs));
+  close(fused.gradient, wide.gradient, size * 2 ** -8);
 });
 
 test("dropout is drawn from its key: repeatable, different for another key, absent outside of training", () => {
