@@ -18,7 +18,6 @@
 #include <vector>
 
 #include "tensorflow/c/kernels.h"
-#include "tensorflow/c/kernels_experimental.h"
 #include "tensorflow/c/ops.h"
 #include "tensorflow/c/tf_status.h"
 #include "tensorflow/c/tf_tensor.h"
@@ -117,6 +116,8 @@ class Call {
     return TensorView(tensor);
   }
 
+  Shape InputShape(int i) { return Input(i).shape(); }
+
   TensorView Output(int i, const Shape& shape, TF_DataType dtype = TF_FLOAT) {
     CheckedStatus status;
     TF_Tensor* tensor = TF_AllocateOutput(context_, i, dtype, shape.data(), static_cast<int>(shape.size()),
@@ -126,6 +127,7 @@ class Call {
   }
 
   // An output in the memory of one of `inputs`, of the same shape and type, if nobody else needs it; else in new memory.
+  // To be asked for before Input(): a view of the input counts as somebody who needs it.
   TensorView OutputInPlaceOf(std::initializer_list<int> inputs, int i, const Shape& shape) {
     const std::vector<int> candidates(inputs);
     int forwarded = -1;
@@ -147,25 +149,7 @@ class Call {
     return TensorView(tensor);
   }
 
-  // The value of the resource variable at input i, to be read.
-  TensorView ReadVariable(int i) { return Variable(i, true); }
-
-  // The same to be overwritten: a value that somebody else still holds (a snapshot) is copied first.
-  TensorView UpdateVariable(int i) { return Variable(i, false); }
-
  private:
-  TensorView Variable(int i, bool read_only) {
-    TF_Tensor* tensor = nullptr;
-    CheckedStatus status;
-    // `sparse` variables are shared without a copy.
-    TF_GetInputTensorFromVariable(context_, i, /*lock_held=*/false, /*isVariantType=*/false, /*sparse=*/read_only,
-                                  &CopyTensor, &tensor, status);
-    status.Check();
-    return TensorView(tensor);
-  }
-
-  static void CopyTensor(TF_OpKernelContext*, TF_Tensor* source, TF_Tensor* target);
-
   TF_OpKernelContext* context_;
 };
 
@@ -173,7 +157,7 @@ struct OpDefinition {
   std::vector<const char*> inputs;
   std::vector<const char*> outputs;
   std::vector<const char*> attrs;
-  // True for ops that change variables, which must run though nobody uses an output.
+  // True for ops that have an effect, which must run though nobody uses an output.
   bool stateful;
 };
 

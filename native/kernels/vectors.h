@@ -12,3 +12,10 @@
 #define MG_VECTORIZED __attribute__((noinline))
 #endif
 #define MG_INLINE inline __attribute__((always_inline))
+
+// Before a loop over elements: its arrays may be the same (an op in place), but no element is written that another one reads.
+#if defined(__clang__)
+#define MG_ELEMENTWISE _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define MG_ELEMENTWISE _Pragma("GCC ivdep")
+#endif

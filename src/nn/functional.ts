@@ -2,7 +2,7 @@
  * The operations that models are written in: tfjs's where they are good, ours with their own gradient where tfjs's are
  * slow, wrong or missing. All work eagerly and inside `jit`.
  */
-import { attr, runOp, type Tensor, tf } from "../runtime/index.ts";
+import { attr, hasKernels, runKernel, runOp, type Tensor, tf } from "../runtime/index.ts";
 
 type GradientFunction = (dy: Tensor, saved: Tensor[]) => Tensor | Tensor[];
 type Save = (tensors: Tensor[]) => void;
@@ -71,6 +71,24 @@ export function segmentSum(rows: Tensor, ids: Tensor, segments: number): Tensor 
 
 /** (x - mean) / sqrt(var + eps) * gamma + beta over the last axis, of size D. */
 export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon = 1e-5): Tensor {
+  const dim = x.shape[x.shape.length - 1]!;
+  if (hasKernels()) {
+    return withGradient([x, gamma, beta], ([input, scale, shift], save) => {
+      const rows = [input.size / dim];
+      const [y, mean, rstd] = runKernel(
+        "MgLayerNorm",
+        [input, scale, shift],
+        { epsilon: attr.float(epsilon) },
+        [input.shape, rows, rows],
+      );
+      save([input, scale, mean, rstd]);
+      return {
+        value: y,
+        gradFunc: (dy, saved) =>
+          runKernel("MgLayerNormGrad", [dy, ...saved], {}, [input.shape, [dim], [dim]]),
+      };
+    });
+  }
   return withGradient([x, gamma, beta], ([input, scale, shift], save) => {
     const mean = tf.mean(input, -1, true);
     const centred = tf.sub(input, mean);
@@ -85,7 +103,6 @@ export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon = 1e-5
           r,
           tf.sub(tf.sub(dn, tf.mean(dn, -1, true)), tf.mul(n, tf.mean(tf.mul(dn, n), -1, true))),
         );
-        const dim = x.shape[x.shape.length - 1];
         const dGamma = tf.sum(tf.mul(dy, n).reshape([-1, dim]), 0);
         const dBeta = tf.sum(dy.reshape([-1, dim]), 0);
         return [dx, dGamma, dBeta];
@@ -96,12 +113,33 @@ export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon = 1e-5
 
 /** x / sqrt(mean(x^2) + eps) * gamma over the last axis (T5's norm: no mean, no bias). */
 export function rmsNorm(x: Tensor, gamma: Tensor, epsilon = 1e-6): Tensor {
-  const rstd = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon));
-  return tf.mul(tf.mul(x, rstd), gamma);
+  if (!hasKernels()) {
+    const rstd = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon));
+    return tf.mul(tf.mul(x, rstd), gamma);
+  }
+  return withGradient([x, gamma], ([input, scale], save) => {
+    const dim = input.shape[input.shape.length - 1]!;
+    const shapes = [input.shape, [input.size / dim]];
+    const [y, rstd] = runKernel("MgRmsNorm", [input, scale], { epsilon: attr.float(epsilon) }, shapes);
+    save([input, scale, rstd]);
+    return {
+      value: y,
+      gradFunc: (dy, saved) => runKernel("MgRmsNormGrad", [dy, ...saved], {}, [input.shape, [dim]]),
+    };
+  });
 }
 
 /** x Phi(x), with the exact error function; d/dx = Phi(x) + x phi(x). */
 export function gelu(x: Tensor): Tensor {
+  if (hasKernels()) {
+    return withGradient([x], ([input], save) => {
+      save([input]);
+      return {
+        value: runKernel("MgGelu", [input], {}, [input.shape])[0],
+        gradFunc: (dy, [v]) => runKernel("MgGeluGrad", [dy, v], {}, [dy.shape])[0],
+      };
+    });
+  }
   return withGradient([x], ([input], save) => {
     const cdf = tf.mul(tf.add(tf.erf(tf.mul(input, Math.SQRT1_2)), 1), 0.5);
     save([input, cdf]);
@@ -134,6 +172,22 @@ export function softmaxCrossEntropy(logits: Tensor, labels: Tensor): Tensor {
     const [loss, gradient] = runOp("SparseSoftmaxCrossEntropyWithLogits", [input, labels], attrs, 2);
     save([gradient]);
     return { value: loss, gradFunc: (dy, [g]) => tf.mul(g, dy.expandDims(-1)) };
+  });
+}
+
+/**
+ * The mean of the rows' cross entropies, by their weights: sum(w ce) / max(sum(w), 1), in nats. logits [N, C], labels int32 [N],
+ * weights [N] -> []. Only with `hasKernels()`.
+ */
+export function meanCrossEntropy(logits: Tensor, labels: Tensor, weights: Tensor): Tensor {
+  return withGradient([logits], ([input], save) => {
+    const shapes = [[], [input.shape[0], 2]];
+    const [loss, stats] = runKernel("MgCrossEntropy", [input, labels, weights], {}, shapes);
+    save([input, labels, weights, stats]);
+    return {
+      value: loss,
+      gradFunc: (dy, saved) => runKernel("MgCrossEntropyGrad", [dy, ...saved], {}, [input.shape])[0],
+    };
   });
 }
 

@@ -3,7 +3,7 @@
  * 1 / count with count <- count decay + 1, so the first step copies and later ones approach 1 - decay.
  */
 import type { Parameter } from "../nn/index.ts";
-import { inTurn, type Tensor, tf, Variable } from "../runtime/index.ts";
+import { hasKernels, inTurn, runInPlace, type Tensor, tf, Variable } from "../runtime/index.ts";
 
 export class ExponentialMovingAverage {
   /** The averages, by the parameters' names. */
@@ -35,6 +35,11 @@ export class ExponentialMovingAverage {
 
   /** average <- average (1 - weight) + value weight, inside the jitted step. weight: float32 scalar. */
   apply(weight: Tensor): void {
+    if (hasKernels()) {
+      for (const [index, [, { value }]] of this.parameters.entries())
+        runInPlace("MgMovingAverage", [this.averages[index][1]], [value, weight]);
+      return;
+    }
     inTurn(this.parameters.entries(), ([index, [, parameter]]) => {
       const average = this.averages[index][1];
       average.assign(tf.add(tf.mul(average.value, tf.sub(1, weight)), tf.mul(parameter.value, weight)));

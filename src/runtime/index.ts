@@ -3,6 +3,7 @@ export { withoutFragmentation } from "./allocation.ts";
 export { type AutocastType, autocast, autocastType } from "./autocast.ts";
 export { chromeTrace } from "./chrome_trace.ts";
 export { pullBack, seededGradients, valueAndGradientAt, valueAndGradients } from "./gradients.ts";
+export { runInPlace } from "./in_place.ts";
 export { computeAfter, hasKernels, inTurn, type Jitted, jit } from "./jit.ts";
 export { type LoopOptions, whileLoop } from "./loop.ts";
 export type { TypedArray } from "./native.ts";

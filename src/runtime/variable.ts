@@ -109,6 +109,11 @@ export class Variable {
     byHandle.set(mine, other);
   }
 
+  /** Puts a single number in the place of the value, until the next `assign`. */
+  letGo(): void {
+    this.store(zeros([], this.dtype));
+  }
+
   dispose(): void {
     if (this.handleId === null) return;
     withBinding(realBinding, () =>
@@ -156,13 +161,13 @@ export function runUpdate(name: string, inputs: OpInput[], attrs: OpAttrs = {}):
 
 /** A variable of zeros. */
 export function zerosVariable(shape: number[], dtype: "float32" | "int32" = "float32"): Variable {
-  return new Variable(
-    shape,
-    () =>
-      runOp("Fill", [tf.tensor1d(shape, "int32"), tf.scalar(0, dtype)], {
-        T: attr.type(dtype),
-        index_type: attr.type(DataType.int32),
-      })[0],
-    dtype,
-  );
+  return new Variable(shape, () => zeros(shape, dtype), dtype);
+}
+
+/** Zeros in TensorFlow's own memory. */
+function zeros(shape: number[], dtype: "float32" | "int32"): Tensor {
+  return runOp("Fill", [tf.tensor1d(shape, "int32"), tf.scalar(0, dtype)], {
+    T: attr.type(dtype),
+    index_type: attr.type(DataType.int32),
+  })[0];
 }

@@ -108,21 +108,26 @@ export class MusicGenLM extends Module {
 
   /** sequence int32 [B, K, S], conditions -> logits [B, K, S, card] */
   forward(sequence: Tensor, conditions: Record<string, ConditionTensors>): Tensor {
+    return this.heads(this.hidden(sequence, conditions));
+  }
+
+  /** sequence int32 [B, K, S], conditions -> what the heads take [B, S, D] */
+  private hidden(sequence: Tensor, conditions: Record<string, ConditionTensors>): Tensor {
     const { input, cross, prefixLength } = this.fuser.fuse(this.embed(sequence), conditions);
     const hidden = this.transformer.forward(input, cross);
-    return this.heads(prefixLength > 0 ? dropPrefix(hidden, prefixLength) : hidden);
+    return prefixLength > 0 ? dropPrefix(hidden, prefixLength) : hidden;
   }
 
   /**
    * What the loss needs, for whole codes int32 [B, K, T]: logits at the S valid steps of the pattern, and for each the
-   * code that it predicts. logits [B, K, S, card], targets int32 [B, K, S], mask [K, S] (1 where there is a code).
+   * code that it predicts. logits [B, S, card] of each codebook, targets int32 [B, K, S], mask [K, S] (1 where there is a code).
    */
   predictions(codes: Tensor, conditions: Record<string, ConditionTensors>) {
     const [, , timesteps] = codes.shape as [number, number, number];
     const pattern = this.patterns.getPattern(timesteps);
-    const logits = this.forward(this.sequence(codes, pattern), conditions);
+    const logits = this.codebookLogits(this.hidden(this.sequence(codes, pattern), conditions));
     const { mask } = targetIndexes(pattern);
-    const shape: [number, number] = [this.config.n_q, logits.shape[2]!];
+    const shape: [number, number] = [this.config.n_q, logits[0].shape[1]!];
     return { logits, targets: this.alongSteps(codes), mask: tf.tensor2d(mask, shape) as Tensor };
   }
 
@@ -166,11 +171,13 @@ export class MusicGenLM extends Module {
 
   /** hidden [B, S, D] -> logits [B, K, S, card] */
   heads(hidden: Tensor): Tensor {
+    return tf.stack(this.codebookLogits(hidden) as never[], 1) as Tensor;
+  }
+
+  /** hidden [B, S, D] -> logits of each codebook [B, S, card] */
+  private codebookLogits(hidden: Tensor): Tensor[] {
     const normal = this.outNorm ? this.outNorm.forward(hidden) : hidden;
-    return tf.stack(
-      this.linears.map((head) => head.forward(normal)),
-      1,
-    );
+    return this.linears.map((head) => head.forward(normal));
   }
 }
 
