@@ -21,7 +21,7 @@ typedef float Floats __attribute__((vector_size(32)));
 typedef int32_t Ints __attribute__((vector_size(32)));
 constexpr int64_t kLanes = 8;
 // Work of less than this many multiply-adds is not worth a second thread.
-constexpr int64_t kGrain = 1 << 14;
+constexpr int64_t kGrain = 1 << 17;
 
 MG_INLINE Floats Load(const float* p) {
   Floats v;

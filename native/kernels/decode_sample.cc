@@ -14,6 +14,9 @@
 namespace mg {
 namespace {
 
+// Numbers of so many tokens are one thread's work.
+constexpr int64_t kGrain = 1 << 13;
+
 float Gumbel(float u) { return -std::log(-std::log(std::max(u, 1e-20f))); }
 
 // logits and uniform [..., C] -> [...].
@@ -27,7 +30,7 @@ struct SampleToken {
     const int64_t card = shape.back();
     shape.pop_back();
     const TensorView token = call.Output(0, shape, TF_INT32);
-    ParallelFor(token.size(), 1, [&](int64_t begin, int64_t end) {
+    ParallelFor(token.size(), std::max<int64_t>(1, kGrain / card), [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; row++) {
         const float* x = logits.floats() + row * card;
         const float* u = uniform.floats() + row * card;

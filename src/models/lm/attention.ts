@@ -1,6 +1,5 @@
 /** Multi-head attention with the packed projection [q | k | v] of the original checkpoints, for whole sequences and for single steps. */
 import {
-  attention,
   type InitializerStream,
   LayerNorm,
   Linear,
@@ -146,12 +145,6 @@ export class MultiheadAttention extends Module {
     return { keys: this.split(this.kLayerNorm ? this.kLayerNorm.forward(k) : k), values: this.split(v) };
   }
 
-  /** queries [B, H, S, Dh], keys and values [B, H, L, Dh] -> [B, S, D] */
-  attend(queries: Tensor, { keys, values }: KeyValues, bias: Tensor | null): Tensor {
-    const { dropout, asFloat32 } = this.options;
-    return this.merge(attention(queries, keys, values, bias, { dropout, asFloat32 }));
-  }
-
   /** One step x [B, 1, D] of self-attention, to itself and what the cache holds; goes into the cache. -> [B, 1, D] */
   step(x: Tensor, cache: LayerCache, place: CachePlace): Tensor {
     return this.outProj.forward(cachedAttention(this.normalized(this.project(x)), cache, place));
@@ -196,12 +189,6 @@ export class MultiheadAttention extends Module {
   private split(x: Tensor): Tensor {
     const [batch, length, width] = x.shape as [number, number, number];
     return tf.transpose(x.reshape([batch, length, width / this.headDim, this.headDim]), [0, 2, 1, 3]);
-  }
-
-  /** [B, H, S, Dh] -> [B, S, D], through the output projection. */
-  private merge(x: Tensor): Tensor {
-    const [batch, , length] = x.shape;
-    return this.outProj.forward(tf.transpose(x, [0, 2, 1, 3]).reshape([batch, length, this.dim]));
   }
 }
 
