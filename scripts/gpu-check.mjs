@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 // `npm run gpu-check`: on a machine with an NVIDIA GPU, does everything that the GPU can do right or wrong, and writes one report.
 //
-//   scripts/gpu-check.mjs [GOLDEN_FOLDER …] [--out FILE.md] [--cpu] [--quick]
+//   scripts/gpu-check.mjs [GOLDEN_FOLDER …] [--out FILE.md] [--cpu] [--quick] [--only PATTERN]
 //
 // Each part is a command of its own in a process of its own, so that a crash or a hang of one is a line of the report.
-// --cpu runs the same parts on the CPU, to try this script where there is no GPU; --quick runs the shortest of each.
+// --cpu runs the same parts on the CPU, to try this script where there is no GPU; --quick runs the shortest of each, --only those parts
+// whose name matches.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -36,7 +37,7 @@ async function main() {
   const work = mkdtempSync(join(tmpdir(), "musicgen-gpu-check-"));
   const results = [];
   try {
-    for (const part of parts(work)) {
+    for (const part of parts(work).filter(({ name }) => options.only.test(name))) {
       process.stderr.write(`${part.name} … `);
       const result = await perform(part);
       process.stderr.write(`${result.state} (${result.seconds.toFixed(1)} s)\n`);
@@ -248,25 +249,29 @@ function goldenFolders(path) {
 }
 
 function parse(argv) {
-  const out = argv.indexOf("--out");
-  if (out >= 0 && argv[out + 1] === undefined) stop("--out needs a file");
-  const known = new Set(["--cpu", "--quick", "--out"]);
-  const rest = argv.filter((_, i) => out < 0 || i !== out + 1);
-  for (const argument of rest)
-    if (argument.startsWith("-") && !known.has(argument)) stop(`no option '${argument}'`);
-  const folders = rest.filter((argument) => !argument.startsWith("-"));
-  for (const folder of folders) if (!existsSync(folder)) stop(`${folder}: no such folder`);
+  const values = { "--out": "gpu-check.md", "--only": "" };
+  const flags = { "--cpu": false, "--quick": false };
+  const folders = [];
+  for (let i = 0; i < argv.length; i++) {
+    const argument = argv[i];
+    if (argument in flags) flags[argument] = true;
+    else if (argument in values) values[argument] = argv[++i] ?? stop(`${argument} needs a value`);
+    else if (argument.startsWith("-")) stop(`no option '${argument}'`);
+    else if (!existsSync(argument)) stop(`${argument}: no such folder`);
+    else folders.push(argument);
+  }
   return {
-    cpu: argv.includes("--cpu"),
-    quick: argv.includes("--quick"),
-    out: resolve(out < 0 ? "gpu-check.md" : argv[out + 1]),
+    cpu: flags["--cpu"],
+    quick: flags["--quick"],
+    only: new RegExp(values["--only"]),
+    out: resolve(values["--out"]),
     folders,
   };
 }
 
 function stop(message) {
   console.error(
-    `gpu-check: ${message}. Usage: npm run gpu-check -- [GOLDEN_FOLDER …] [--out FILE.md] [--cpu] [--quick]`,
+    `gpu-check: ${message}. Usage: npm run gpu-check -- [GOLDEN_FOLDER …] [--out FILE.md] [--cpu] [--quick] [--only PATTERN]`,
   );
   process.exit(2);
 }

@@ -1,5 +1,6 @@
 // Runs one command: `setup` and `test` are here, every other name is a file src/<name>.ts with `main(argv)`.
 import { existsSync, readdirSync } from "node:fs";
+import module from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { ignoreClosedPipe, report } from "./endings.mjs";
@@ -22,6 +23,8 @@ export async function run(name, argv) {
   }
 }
 
+const { enableCompileCache } = module;
+
 /** Files in src/ that are no commands. */
 const NO_COMMANDS = new Set(["crc32.ts", "errors.ts", "index.ts", "modules.ts", "worker_thread.ts"]);
 
@@ -41,14 +44,16 @@ async function runSetup(argv) {
 }
 
 async function runSource(entry, argv) {
+  // Node 22 and newer keep the compiled code of packages between runs
+  enableCompileCache?.(join(root, "node_modules", ".musicgen", "code"));
   const { useCompiled } = await import("./compiled.mjs");
   let url = await useCompiled(root, entry);
   if (url === null) {
     (await import("tsx/esm/api")).register();
     url = pathToFileURL(entry).href;
   }
-  const module = await import(url);
-  return (await module.main(argv)) ?? 0;
+  const { main } = await import(url);
+  return (await main(argv)) ?? 0;
 }
 
 function commandFile(name) {

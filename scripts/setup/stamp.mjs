@@ -49,7 +49,7 @@ export function writeStamp(root, { native, tensorflow, variant, chosen, cache, b
 /** What the result of set-up depends on in this checkout. */
 function inputsHash(root) {
   const native = join(root, "native");
-  const sources = existsSync(native) ? readdirSync(native).sort() : [];
+  const sources = existsSync(native) ? readdirSync(native, { recursive: true }).sort() : [];
   return hashOf({
     files: [
       join(root, "package-lock.json"),

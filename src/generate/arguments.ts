@@ -3,6 +3,7 @@ import { nearest } from "../config/suggest.ts";
 import { AUDIO_FORMATS } from "../data/audio/write.ts";
 import { UserError } from "../errors.ts";
 import { WEIGHT_TYPES } from "../nn/weight_types.ts";
+import { checkedDevice } from "../runtime/options.ts";
 
 /** What an option takes, and how the help describes it. */
 interface Option {
@@ -11,6 +12,8 @@ interface Option {
   /** For the help: what holds without it. */
   absent?: string;
   among?: readonly string[];
+  /** Throws for a text that is no value. */
+  check?: (text: string) => unknown;
   min?: number;
   max?: number;
   whole?: boolean;
@@ -142,6 +145,7 @@ const OPTIONS = {
     takes: "text",
     help: "where it is computed: cpu, cuda, cuda:1",
     absent: "cuda where there is one",
+    check: checkedDevice,
   },
   weights: {
     takes: "text",
@@ -222,7 +226,14 @@ function set(options: Options, name: Name, text: string): void {
 
 /** @throws UserError that names `label` when `text` is no value of the option */
 export function parseValue(name: Name, text: string, label: string = name): string | number | boolean {
-  const { takes, among, min = 0, max = Number.POSITIVE_INFINITY, whole = false }: Option = OPTIONS[name];
+  const {
+    takes,
+    among,
+    min = 0,
+    max = Number.POSITIVE_INFINITY,
+    whole = false,
+    check,
+  }: Option = OPTIONS[name];
   if (takes === "switch") {
     if (/^(true|false)$/i.test(text)) return text.toLowerCase() === "true";
     throw new UserError(`${label}=${text}: use true or false`);
@@ -230,6 +241,7 @@ export function parseValue(name: Name, text: string, label: string = name): stri
   if (takes === "text") {
     if (text === "") throw new UserError(`${label}= is empty`);
     if (among && !among.includes(text)) throw new UserError(`${label}=${text}: use ${among.join(", ")}`);
+    check?.(text);
     return text;
   }
   const number = Number(text);

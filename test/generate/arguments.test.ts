@@ -47,7 +47,7 @@ for (const [argument, message] of [
   ["top_p=2", /top_p=2: a number from 0 to 1/],
   ["seed=1.5", /seed=1.5: a whole number from 0/],
   ["use_sampling=maybe", /use true or false/],
-  ["device=gpu", /device=gpu: use cuda, cpu/],
+  ["device=gpu", /device=gpu: use cpu, cuda/],
   ["format=aac", /format=aac: use wav, flac, mp3, ogg, pcm/],
   ["model=", /model= is empty/],
   ["--seed", /--seed needs a value/],

@@ -5,11 +5,13 @@ import { asMusicGenConfig } from "../../src/config/schema.ts";
 import { composeTrainConfig } from "../../src/config/train-config.ts";
 import { buildLM } from "../../src/models/builders.ts";
 import { textAttributes } from "../../src/models/conditioners/base.ts";
+import { Generator } from "../../src/models/lm/generation.ts";
 import type { MusicGenLM } from "../../src/models/lm/lm.ts";
 import { buildOptimizer, ExponentialMovingAverage } from "../../src/optim/index.ts";
 import { scoped, type Tensor, tf, tracesSoFar } from "../../src/runtime/index.ts";
 import { backend, bindingWith, realBinding } from "../../src/runtime/tensorflow.ts";
 import { LMStep, type TrainInput } from "../../src/solvers/lm_step.ts";
+import { plainLM } from "../models/lm/golden.ts";
 
 const overrides = ["transformer_lm.dim=32", "transformer_lm.num_layers=2", "transformer_lm.num_heads=2"];
 let lm: MusicGenLM;
@@ -38,7 +40,7 @@ function batch(): TrainInput {
 }
 
 /** What `f` asks of the binding outside of jitted functions, besides calling these. */
-function countedIn(f: () => void) {
+async function countedIn(f: () => unknown) {
   const counts = { read: 0, written: 0, single: 0 };
   const counting = <K extends "tensorDataSync" | "createTensor" | "executeOp">(
     key: K,
@@ -56,33 +58,38 @@ function countedIn(f: () => void) {
     ...counting("executeOp", "single"),
   });
   try {
-    f();
+    await f();
   } finally {
     backend.binding = original;
   }
   return counts;
 }
 
-test("an update reads one vector of metrics, writes four scalars (three of AdamW, one of the average), and runs no single op", () => {
-  scoped(() => {
-    const input = batch();
-    step.train([input], 1e-3, true); // traces
-    assert.deepEqual(
-      countedIn(() => step.train([input], 1e-3, true)),
-      { read: 1, written: 4, single: 0 },
-    );
-  });
+test("an update reads one vector of metrics, writes four scalars (three of AdamW, one of the average), and runs no single op", async () => {
+  const input = batch();
+  const update = () => scoped(() => step.train([input], 1e-3, true));
+  update(); // traces
+  assert.deepEqual(await countedIn(update), { read: 1, written: 4, single: 0 });
 });
 
-test("a validation step reads one vector of metrics and does nothing else", () => {
-  scoped(() => {
-    const input = batch();
-    step.valid(input); // traces
-    assert.deepEqual(
-      countedIn(() => step.valid(input)),
-      { read: 1, written: 0, single: 0 },
-    );
-  });
+test("a validation step reads one vector of metrics and does nothing else", async () => {
+  const input = batch();
+  const validate = () => scoped(() => step.valid(input));
+  validate(); // traces
+  assert.deepEqual(await countedIn(validate), { read: 1, written: 0, single: 0 });
+});
+
+test("a generation reads its tokens alone: at most one tensor a step", async () => {
+  const lm = plainLM({});
+  const options = { use_sampling: false, temp: 1, top_k: 0, top_p: 0, cfgCoef: 1, seed: 0, maxGenLen: 12 };
+  const generator = new Generator(lm);
+  const generate = () => generator.generate({ guidance: "none", streams: [{}] }, 2, options);
+  await generate(); // traces
+  let steps = 0;
+  const counts = await countedIn(() =>
+    generator.generate({ guidance: "none", streams: [{}] }, 2, { ...options, onStep: () => steps++ }),
+  );
+  assert.ok(steps > 0 && counts.read <= steps + 1, `${counts.read} reads in ${steps} steps`);
 });
 
 test("the same shapes again trace nothing", () => {

@@ -10,8 +10,12 @@ import { experiment, folder, makeData, run, small } from "./whole_runs.ts";
 before(makeData);
 
 test("a run lowers the loss, and leaves checkpoint, history, log and samples; run again it says that all is done", async () => {
-  const first = await run("whole", "train", small);
+  const first = await run("whole", "train", [...small, "logging.level=DEBUG"]);
   assert.equal(first.code, 0, first.output);
+  assert.match(first.output, /first update after \d+\.\d s/);
+  assert.match(first.output, /train: \d+ functions traced in/);
+  const [, secondEpoch] = first.output.split(/epoch 1 of 2 done/);
+  assert.doesNotMatch(secondEpoch, /(train|valid): \d+ functions traced/, "a second epoch traces nothing");
   assert.match(first.output, /Train Summary \| Epoch 1 \| .*ce=\d\.\d{3} \| ppl=/);
   const xp = experiment("whole");
   const history = JSON.parse(readFileSync(join(xp, "history.json"), "utf8"));
