@@ -4,7 +4,13 @@ import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { asMusicGenConfig, CONFIG_DIR, composeConfig, composeTrainConfig } from "../../src/config/index.ts";
+import {
+  asMusicGenConfig,
+  asTrainConfig,
+  CONFIG_DIR,
+  composeConfig,
+  composeTrainConfig,
+} from "../../src/config/index.ts";
 import { MappingNode } from "../../src/config/node.ts";
 import { ConfigRepository } from "../../src/config/repository.ts";
 
@@ -75,6 +81,13 @@ test("every option of every musicgen group composes, resolves and passes the sch
   for (const scale of repository.options("model/lm/model_scale")) {
     const config = asMusicGenConfig(composeTrainConfig([`model/lm/model_scale=${scale}`]));
     assert.equal(config.transformer_lm.dim, 128, "tiny's own size wins over any scale");
+  }
+});
+
+test("every compression config passes the schema of its solver", () => {
+  for (const solver of new ConfigRepository([CONFIG_DIR], "1.1").options("solver/compression")) {
+    if (solver === "default") continue;
+    asTrainConfig(composeTrainConfig([`solver=compression/${solver}`]));
   }
 });
 

@@ -4,13 +4,20 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import { openSafetensors } from "../../src/checkpoint/safetensors.ts";
-import { asTrainConfig, composeTrainConfig } from "../../src/config/index.ts";
+import {
+  asMusicGenConfig,
+  asTrainConfig,
+  composeTrainConfig,
+  configFromYaml,
+} from "../../src/config/index.ts";
+import { exportModel } from "../../src/export.ts";
 import { createLogger } from "../../src/log/logger.ts";
 import { buildEncodec, loadCompressionModel, loadEncodec } from "../../src/models/encodec/index.ts";
 import { InitializerStream } from "../../src/nn/index.ts";
 import { scoped } from "../../src/runtime/index.ts";
 import { CompressionStep } from "../../src/solvers/compression_step.ts";
 import { buildSolver, type Solver } from "../../src/solvers/index.ts";
+import { locateModel } from "../../src/solvers/resolve.ts";
 import { openExperiment } from "../../src/xp/folder.ts";
 import { trainSignature } from "../../src/xp/signature.ts";
 import { tinyCodec, tinyCodecConfig, tones } from "./tiny_codec.ts";
@@ -134,6 +141,40 @@ test("//sig/ and the path of a trained codec give its averaged weights, and thei
     );
     codec.dispose();
   }
+});
+
+for (const format of ["hf", "audiocraft", "safetensors"] as const) {
+  test(`an export of a trained codec (${format}), by its signature, gives the same codes`, async () => {
+    const xp = experiment("codec");
+    const name = `//sig/${xp.slice(-8)}`;
+    const before = process.env.AUDIOCRAFT_DORA_DIR;
+    process.env.AUDIOCRAFT_DORA_DIR = join(folder, "codec");
+    try {
+      const out = join(folder, `export-${format}`);
+      const written = await exportModel({ model: xp.slice(-8), format, out, dtype: "float32" });
+      const path = format === "audiocraft" ? join(written, "compression_state_dict.bin") : written;
+      const [expected, actual] = await Promise.all(
+        [name, path].map(async (codec) => {
+          const loaded = await loadCompressionModel(codec);
+          return scoped(() => loaded.encode(tones()).codes.dataSync());
+        }),
+      );
+      assert.deepEqual(actual, expected);
+    } finally {
+      if (before === undefined) delete process.env.AUDIOCRAFT_DORA_DIR;
+      else process.env.AUDIOCRAFT_DORA_DIR = before;
+    }
+  });
+}
+
+test("a run that trains a codec is no model to generate from, named or the newest", () => {
+  const doraDir = join(folder, "codec");
+  assert.throws(() => locateModel(null, doraDir), { message: /no checkpoint/ });
+  const { path } = locateModel(experiment("codec").slice(-8), doraDir) as { path: string };
+  const { "xp.cfg": yaml } = openSafetensors(path).metadata;
+  assert.throws(() => asMusicGenConfig(configFromYaml(yaml)), {
+    message: /solver=compression trains a codec/,
+  });
 });
 
 test("continue_from takes the weights of a trained codec, its codebooks included", async () => {
