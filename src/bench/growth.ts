@@ -167,7 +167,7 @@ export function growthCharts({ curves }: GrowthResult): [file: string, svg: stri
       const series = shown.map(({ cost, points, fit }) => {
         const part = cost.split(" ")[0] as keyof typeof COLOURS;
         return {
-          name: `${cost === "training time" ? "a training step" : part}: ~ ${label}^${fit.exponent.toFixed(2)} + ${digits(fit.constant)}`,
+          name: `${part}: ${name}^${fit.exponent.toFixed(2)} times a factor, plus ${digits(fit.constant)}`,
           colour: COLOURS[part],
           points,
           curve: (x: number) => fit.constant + fit.factor * x ** fit.exponent,
