@@ -21,12 +21,6 @@
 namespace mg {
 namespace {
 
-MG_INLINE void Pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
-
 // Calls work(step, part) for every part of every step, the parts of a step in any order and by several threads, each step after
 // the one before.
 template <typename Work>

@@ -1,12 +1,6 @@
 #include "op.h"
 
-#include <cstring>
-
 namespace mg {
-
-void Call::CopyTensor(TF_OpKernelContext*, TF_Tensor* source, TF_Tensor* target) {
-  std::memcpy(TF_TensorData(target), TF_TensorData(source), TF_TensorByteSize(source));
-}
 
 void RegisterDefinition(const char* name, const OpDefinition& definition) {
   TF_OpDefinitionBuilder* builder = TF_NewOpDefinitionBuilder(name);
