@@ -97,7 +97,9 @@ void SharedProduct(int64_t m, int64_t n, int64_t k, const Matrix& a, const Matri
   });
 
   const int64_t panels = CeilDivide(m, pieces.rows);
-  const int64_t blocks = CeilDivide(panels, kBlockRows / pieces.rows);
+  // As many for each thread: a last one alone would keep the others waiting.
+  const int64_t threads = parallel ? Threads() : 1;
+  const int64_t blocks = CeilDivide(CeilDivide(panels, kBlockRows / pieces.rows), threads) * threads;
   For<parallel>(blocks, [&](int64_t block) {
     const int64_t first = panels * block / blocks * pieces.rows;
     const int64_t rows = std::min(m, panels * (block + 1) / blocks * pieces.rows) - first;
