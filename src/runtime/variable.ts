@@ -125,7 +125,7 @@ export class Variable {
 
   /** Puts a single number in the place of the value, until the next `assign`. */
   letGo(): void {
-    this.store(zeros([], this.dtype as "float32" | "int32"));
+    this.store(zeros([], this.dtype as "float32"));
   }
 
   dispose(): void {
