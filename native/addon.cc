@@ -340,10 +340,11 @@ void Configure(const Napi::CallbackInfo& info) {
   mg_set_context_config(bytes.Data(), bytes.ByteLength());
 }
 
-// setMmapThreshold(bytes): allocations from this size on get memory of their own, which goes back to the system when freed.
-Napi::Value SetMmapThreshold(const Napi::CallbackInfo& info) {
+// setMallocThresholds(own, trim): allocations from `own` bytes on get memory of their own, which goes back to the system when freed;
+// of the rest, what is free at the end goes back when it is more than `trim` bytes.
+void SetMallocThresholds(const Napi::CallbackInfo& info) {
   mallopt(M_MMAP_THRESHOLD, info[0].As<Napi::Number>().Int32Value());
-  return info.Env().Undefined();
+  mallopt(M_TRIM_THRESHOLD, info[1].As<Napi::Number>().Int32Value());
 }
 
 // removeFunction(name): frees a registered function.
@@ -368,7 +369,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("Graph", Graph::Define(env));
   exports.Set("configure", Napi::Function::New(env, Configure));
   exports.Set("removeFunction", Napi::Function::New(env, RemoveFunction));
-  exports.Set("setMmapThreshold", Napi::Function::New(env, SetMmapThreshold));
+  exports.Set("setMallocThresholds", Napi::Function::New(env, SetMallocThresholds));
   exports.Set("setThreads", Napi::Function::New(env, SetThreads));
   exports.Set("processorFeatures", Napi::Function::New(env, ProcessorFeatures));
   exports.Set("tensorflowVersion", Napi::String::New(env, TF_Version()));

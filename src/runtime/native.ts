@@ -71,8 +71,8 @@ export interface NativeAddon {
   setThreads(count: number): void;
   /** What the processor offers, named as in /proc/cpuinfo ("avx2", "avx512_bf16"), and its maker ("intel", "amd"). */
   processorFeatures(): string[];
-  /** Allocations from this size on get memory of their own. */
-  setMmapThreshold(bytes: number): void;
+  /** Bytes: of allocations that get memory of their own, and of free memory that goes back to the system. */
+  setMallocThresholds(own: number, trim: number): void;
   /** Records everything that TensorFlow does from now on; takes a serialized tensorflow.ProfileOptions. */
   startProfiler(options: Uint8Array): void;
   /** The serialized XSpace of what was recorded. */

@@ -6,6 +6,7 @@
 import { createRequire } from "node:module";
 import util from "node:util";
 import type * as TensorFlow from "@tensorflow/tfjs-node-gpu";
+import { keepFreedMemory } from "./allocation.ts";
 import { contextConfig } from "./context_config.ts";
 import { checkGpuIsThere, checkGpuNumber, visibleGpus } from "./gpus.ts";
 import { type Binding, loadNativeAddon, type TensorMetadata } from "./native.ts";
@@ -28,6 +29,7 @@ checkGpuNumber(options.device, visibleGpus());
 export const addon = loadNativeAddon();
 addon.configure(contextConfig(options));
 addon.setThreads(options.intraOpThreads);
+keepFreedMemory(addon);
 
 /** TensorFlow.js with its tensorflow backend. */
 export const tf = createRequire(import.meta.url)("@tensorflow/tfjs-node-gpu") as typeof TensorFlow;
