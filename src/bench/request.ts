@@ -1,4 +1,5 @@
 /** What a measuring process of ours is asked for, on its command line as JSON. */
+import type { WeightType } from "../nn/weight_types.ts";
 import type { Repeats } from "./measurement.ts";
 import type { ModelSize, Precision } from "./sizes.ts";
 
@@ -20,6 +21,8 @@ export interface Request extends Repeats {
   model: ModelSize;
   /** Frames to generate. */
   frames: number;
+  /** How the weights are kept for it. */
+  weights?: WeightType;
   /** Leave out how soon audio comes, which needs a codec beside. */
   onlyGenerate?: boolean;
   data: DataRequest;

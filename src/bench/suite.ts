@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { CONFIG_DIR } from "../config/train-config.ts";
+import type { WeightType } from "../nn/weight_types.ts";
 import { benchFiles } from "./data_files.ts";
 import { ourProgram, type Program, peerProgram } from "./programs.ts";
 import type { Request } from "./request.ts";
@@ -67,6 +68,7 @@ export interface Benchmark {
 }
 
 const { batch, frames, rows } = GENERATION;
+const BYTES: Record<WeightType, number> = { float32: 4, bfloat16: 2, int8: 1 };
 
 export const BENCHMARKS: Record<string, Benchmark> = {
   train: {
@@ -91,24 +93,36 @@ export const BENCHMARKS: Record<string, Benchmark> = {
     aliases: ["generation"],
     series: { generate: `${frames} frames`, "first audio": "to the first audio when streamed (0.2 s of it)" },
     hasSizes: true,
-    cases: async (options) =>
-      bySizeAndPrecision(options, (size, precision) => {
+    cases: async (options) => {
+      const generated = (size: SizeName, precision: Precision, weights: WeightType): Part => {
         const model = { ...SIZES[size], batch };
-        const { request, peer } = measured(options, { what: "generate", precision, model });
+        const { request, peer } = measured(options, { what: "generate", precision, model, weights });
         const argv = { ...modelOptions(model), frames };
+        const peers = [
+          ...peer("AudioCraft", "generate.py", argv),
+          ...peer("transformers", "generate.py", { ...argv, impl: "transformers" }),
+        ];
         return {
-          programs: [
-            ourProgram(request),
-            ...peer("AudioCraft", "generate.py", argv),
-            ...peer("transformers", "generate.py", { ...argv, impl: "transformers" }),
-          ],
-          work: { generate: generationWork(model, frames, precision === "fp32" ? 4 : 2) },
+          programs: [ourProgram(request), ...(weights === "int8" ? [] : peers)],
+          work: { generate: generationWork(model, frames, BYTES[weights]) },
           limit: { rate: "GB/s of weights", by: "read" },
-          goals: only(size === "small", { generate: precision === "fp32" ? 3 : 2 }),
+          goals: only(size === "small" && weights !== "int8", { generate: precision === "fp32" ? 3 : 2 }),
           bounds: only(size === "bench", { "first audio": 1 }),
-          notes: precision === "bf16" ? ["Generation in bf16: ours computes in float32"] : [],
         };
-      }),
+      };
+      return [
+        ...bySizeAndPrecision(options, (size, precision) =>
+          generated(size, precision, precision === "bf16" ? "bfloat16" : "float32"),
+        ),
+        // The peers have no such weights.
+        ...options.sizes.map((size) => ({
+          ...NOTHING,
+          size,
+          variant: "int8 weights",
+          ...generated(size, "fp32", "int8"),
+        })),
+      ];
+    },
   },
   codec: {
     about: `EnCodec 32 kHz on ${CODEC_SECONDS} s of audio`,

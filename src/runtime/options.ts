@@ -22,7 +22,7 @@ export interface RuntimeOptions {
   gpuMemoryLimitMb: number | null;
   /** Threads that one op may use; 0 lets TensorFlow use all cores. */
   intraOpThreads: number;
-  /** Ops that may run at the same time; 0 lets TensorFlow choose. Each has all cores anyway, and in turn they need less memory. */
+  /** Ops that may run at the same time; 0 lets TensorFlow choose. One at a time undoes what activation checkpointing saves. */
   interOpThreads: number;
   /** Whether our own CPU ops (native/kernels) take the place of compositions of TensorFlow's. */
   kernels: boolean;
@@ -34,7 +34,7 @@ const options: RuntimeOptions = {
   gpuMemoryGrowth: true,
   gpuMemoryLimitMb: null,
   intraOpThreads: 0,
-  interOpThreads: 1,
+  interOpThreads: 0,
   kernels: true,
 };
 let locked = false;

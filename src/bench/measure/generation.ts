@@ -1,5 +1,4 @@
 /** Generation of one sample with guidance, and how soon its first audio comes when it is streamed. */
-
 import { Generator } from "../../models/lm/generation.ts";
 import { conditionStreams } from "../../models/musicgen/attributes.ts";
 import { generationDefaults } from "../../models/musicgen/params.ts";
@@ -15,6 +14,7 @@ const CHUNK = 0.2;
 
 export async function measureGeneration(request: Request): Promise<Measurement> {
   const lm = buildModel(request.model);
+  if (request.weights) lm.compress(request.weights);
   const samples = Array.from({ length: request.model.batch }, () => ({
     text: { description: "text" },
     wav: {},

@@ -31,8 +31,8 @@ test("conditioners work in the config's order, on their own attribute, and other
   assert.deepEqual(Object.keys(conditions), ["genre", "description"]);
   assert.deepEqual(conditions.genre.mask.arraySync(), [[1], [1]]);
   assert.deepEqual(conditions.description.mask.arraySync(), [
-    [1, 1, 0, 0, 0, 0, 0, 0],
-    [0, 0, 0, 0, 0, 0, 0, 0],
+    [1, 1, ...Array(14).fill(0)],
+    Array(16).fill(0),
   ]);
   assert.ok(fuser.usesCross);
   assert.deepEqual(
@@ -48,7 +48,7 @@ test("conditioners work in the config's order, on their own attribute, and other
 
 test("only what goes to cross-attention alone is padded: prepended and summed conditions keep their length", async () => {
   for (const [method, length] of [
-    ["cross", 8],
+    ["cross", 16],
     ["prepend", 2],
     ["sum", 2],
     ["input_interpolate", 2],
@@ -115,10 +115,16 @@ test("transformer_lm.cross_attention_mask hides from cross-attention what each r
     const conditions = provider.forward(provider.prepare(samples, { training: false }));
     const bias = fuser.fuse(tf.zeros([2, 3, 6]), conditions).cross!.bias;
     const hidden = (row: number[]) => row.map((value) => (value === 0 ? "." : "x")).join("");
-    const rows = tf.reshape(bias, [-1, 16]).arraySync() as number[][];
+    const rows = tf.reshape(bias, [-1, 32]).arraySync() as number[][];
     assert.deepEqual(
       rows.map(hidden),
-      cross_attention_mask ? [".xxxxxxx..xxxxxx", ".xxxxxxxxxxxxxxx"] : [".xxxxxxx..xxxxxx"],
+      (cross_attention_mask
+        ? [
+            [".", ".."],
+            [".", ""],
+          ]
+        : [[".", ".."]]
+      ).map(([genre, description]) => genre.padEnd(16, "x") + description.padEnd(16, "x")),
     );
   }
 });
