@@ -40,6 +40,7 @@ export class SmallWorld {
     cpSync(join(this.folder, "lock.json"), join(root, "package-lock.json"));
     write(join(root, "native", "context.cc"), 'extern "C" int small_context() { return 1; }\n');
     write(join(root, "native", "addon.cc"), addonSource);
+    write(join(root, "native", "kernels", "small.cc"), "int small_kernel() { return 1; }\n");
   }
 
   /** Runs `node scripts/launch.mjs setup …`; `env` adds variables. */
