@@ -21,7 +21,8 @@ function profileProduct(mode: JitMode): Trace {
 }
 
 const spans = (trace: Trace) => trace.lanes.flatMap((lane) => lane.spans);
-const products = (trace: Trace) => spans(trace).filter(({ args }) => args.type === "BatchMatMulV2");
+const products = (trace: Trace) =>
+  spans(trace).filter(({ args }) => /^(BatchMatMulV2|MgMatMul)$/.test(String(args.type)));
 
 for (const mode of ["none", "graph", "xla"] as const) {
   test(`jit=${mode}: both runs of tf.matMul are seen, within the phase that ran them, with their durations`, () => {
@@ -44,7 +45,7 @@ for (const mode of ["none", "graph", "xla"] as const) {
 test("an op of a jitted function has the function's name, and its own in TensorFlow's graph or XLA's program", () => {
   const [inGraph] = products(profileProduct("graph"));
   assert.match(String(inGraph.args.function), /^product_\d+$/);
-  assert.match(String(inGraph.args.node), /^BatchMatMulV2_\d+$/);
+  assert.match(String(inGraph.args.node), /^(BatchMatMulV2|MgMatMul)_\d+$/);
   const [compiled] = products(profileProduct("xla"));
   assert.match(String(compiled.args.function), /^product_\d+$/);
   assert.match(String(compiled.args.hlo), /\w/);
@@ -53,7 +54,7 @@ test("an op of a jitted function has the function's name, and its own in TensorF
 test("the Chrome trace is JSON of complete events, whose lanes and processes have names", () => {
   const traceEvents: ChromeEvent[] = JSON.parse(chromeTrace(profileProduct("graph"))).traceEvents;
   const complete = traceEvents.filter(({ ph }) => ph === "X");
-  assert.ok(complete.some(({ name, cat }) => name === "BatchMatMulV2" && cat === "op"));
+  assert.ok(complete.some(({ name, cat }) => /^(BatchMatMulV2|MgMatMul)$/.test(name) && cat === "op"));
   for (const event of complete) {
     for (const field of ["ts", "dur", "pid", "tid"] as const)
       assert.equal(typeof event[field], "number", field);
