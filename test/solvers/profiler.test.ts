@@ -32,11 +32,7 @@ test("updates 4 to 6 are recorded: a trace with the step's ops and the main thre
 
   assert.match(
     readFileSync(join(folder, "updates_4-6.ops.txt"), "utf8"),
-<<<<<<< HEAD
-    /^(BatchMatMulV2|MgMatMul) +\d+ +\d+\.\d{3} /m,
-=======
     /^(BatchMatMulV2|MgMatMul|MgLinear) +\d+ +\d+\.\d{3} /m,
->>>>>>> gemm
   );
   const sent = join(folder, "plugins", "profile", "updates_4-6");
   const [file] = readdirSync(sent);
