@@ -1,4 +1,5 @@
 /** A measuring process of ours: `node --import tsx src/bench/child.ts REQUEST` measures one thing and prints a measurement. */
+import { configureFrom } from "../runtime/options.ts";
 import type { Measurement } from "./measurement.ts";
 import type { Request } from "./request.ts";
 
@@ -17,6 +18,9 @@ const MEASURES: Record<Request["what"], () => Promise<Measure>> = {
 };
 
 const request = JSON.parse(process.argv[2]) as Request;
+// as a run does whose config has the same
+if (request.what === "train")
+  configureFrom({ device: "cpu", transformer_lm: { checkpointing: request.checkpointing ?? "none" } });
 const measure = await MEASURES[request.what]();
 const measurement = await measure(request);
 process.stdout.write(`\n${JSON.stringify(measurement)}\n`, () => process.exit(0));

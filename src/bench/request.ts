@@ -19,6 +19,8 @@ export interface Request extends Repeats {
   precision: Precision;
   /** Of the language model, for training and generation. */
   model: ModelSize;
+  /** Activation checkpointing in training: `transformer_lm.checkpointing`, "none" by default. */
+  checkpointing?: string;
   /** Frames to generate. */
   frames: number;
   /** How the weights are kept for it. */

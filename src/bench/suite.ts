@@ -68,6 +68,7 @@ export interface Benchmark {
 }
 
 const { batch, frames, rows } = GENERATION;
+const CHECKPOINTING = ["xformers_mm", "torch"];
 const BYTES: Record<WeightType, number> = { float32: 4, bfloat16: 2, int8: 1 };
 
 export const BENCHMARKS: Record<string, Benchmark> = {
@@ -76,8 +77,8 @@ export const BENCHMARKS: Record<string, Benchmark> = {
     aliases: ["train-step", "train_step", "training"],
     series: { step: "step" },
     hasSizes: true,
-    cases: async (options) =>
-      bySizeAndPrecision(options, (size, precision) => {
+    cases: async (options) => {
+      const plain = bySizeAndPrecision(options, (size, precision) => {
         const model = SIZES[size];
         const { request, peer } = measured(options, { what: "train", precision, model });
         return {
@@ -86,7 +87,23 @@ export const BENCHMARKS: Record<string, Benchmark> = {
           limit: { rate: "GFLOP/s without input embeddings", by: precision },
           goals: { step: precision === "fp32" ? 1.5 : 1.3 },
         };
-      }),
+      });
+      // What activation checkpointing costs and saves; the peer's is another implementation of the same.
+      const checkpointed = options.sizes.flatMap((size) =>
+        CHECKPOINTING.map((checkpointing): Case => {
+          const model = SIZES[size];
+          const { request } = measured({ ...options, peer: null }, { what: "train", model, checkpointing });
+          return {
+            ...NOTHING,
+            size,
+            variant: `fp32, checkpointing=${checkpointing}`,
+            programs: [ourProgram(request)],
+            work: { step: trainingWork(model) },
+          };
+        }),
+      );
+      return [...plain, ...(options.precisions.includes("fp32") ? checkpointed : [])];
+    },
   },
   generate: {
     about: `generation of ${frames} frames with guidance (${rows} rows), top-k ${GENERATION.topK}`,

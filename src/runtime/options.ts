@@ -22,7 +22,7 @@ export interface RuntimeOptions {
   gpuMemoryLimitMb: number | null;
   /** Threads that one op may use; 0 lets TensorFlow use all cores. */
   intraOpThreads: number;
-  /** Ops that may run at the same time; 0 lets TensorFlow choose. One at a time undoes what activation checkpointing saves. */
+  /** Ops that may run at the same time; 0 lets TensorFlow choose. */
   interOpThreads: number;
   /** Whether our own CPU ops (native/kernels) take the place of compositions of TensorFlow's. */
   kernels: boolean;
@@ -53,9 +53,14 @@ export function configureFrom(cfg: {
   device: Device;
   jit?: RuntimeOptions["jit"];
   gpu?: { memory_growth: boolean; memory_limit_mb: number | null };
+  transformer_lm?: { checkpointing: string };
 }): void {
   const { memory_growth: gpuMemoryGrowth = true, memory_limit_mb: gpuMemoryLimitMb = null } = cfg.gpu ?? {};
-  configureRuntime({ device: cfg.device, jit: cfg.jit ?? "auto", gpuMemoryGrowth, gpuMemoryLimitMb });
+  // Each op has all cores: one after the other they are as fast, and need less memory. But what is computed again for its gradient
+  // then waits for its turn with all else that is ready, and stays in memory for longer.
+  const interOpThreads = cfg.transformer_lm?.checkpointing === "none" ? 1 : 0;
+  const { device, jit = "auto" } = cfg;
+  configureRuntime({ device, jit, gpuMemoryGrowth, gpuMemoryLimitMb, interOpThreads });
 }
 
 /** @throws UserError when `text` names no device */

@@ -11,10 +11,11 @@ import { nativeInstallation } from "../../runtime/native.ts";
 import { CODEBOOKS, type ModelSize, type Precision, TEXT } from "../sizes.ts";
 
 /** MusicGen as its config says, in another size, with random weights and fixed vectors in the place of T5's. */
-export function buildModel({ dim, layers, heads, card }: ModelSize): MusicGenLM {
+export function buildModel({ dim, layers, heads, card }: ModelSize, checkpointing = "none"): MusicGenLM {
   const cfg = asMusicGenConfig(
     composeTrainConfig([
       "solver=musicgen/musicgen_base_32khz",
+      `transformer_lm.checkpointing=${checkpointing}`,
       `transformer_lm.dim=${dim}`,
       `transformer_lm.num_layers=${layers}`,
       `transformer_lm.num_heads=${heads}`,

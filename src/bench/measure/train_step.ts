@@ -8,7 +8,7 @@ import { autocastOf, buildModel, randomCodes, versions } from "./model.ts";
 
 export async function measureTrainStep(request: Request): Promise<Measurement> {
   const { model, precision } = request;
-  const lm = buildModel(model);
+  const lm = buildModel(model, request.checkpointing);
   const trainable = lm.namedParameters().filter(([, parameter]) => parameter.trainable);
   const adam = { betas: [0.9, 0.95] as [number, number], weight_decay: 0.1, eps: 1e-8 };
   const step = new LMStep({
