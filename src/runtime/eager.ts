@@ -1,15 +1,14 @@
 /** The real binding under the autocast rules, for functions that run op by op. */
 import { executeWithAutocast, type OpExecutor } from "./autocast.ts";
 import { DataType, type OpAttr } from "./native.ts";
-import { runtimeOptions } from "./options.ts";
-import { bindingWith, isGpu, realBinding } from "./tensorflow.ts";
+import { bindingWith, kernelsAllowed, realBinding } from "./tensorflow.ts";
 
 const executor: OpExecutor = {
   execute: (name, attrs, inputs, outputs) => realBinding.executeOp(name, attrs, inputs, outputs),
   dtypeOf: () => DataType.float, // whatever reaches a lowered op is float32
   cachedCast: (_id, _dtype, make) => make(),
   release: (id) => realBinding.deleteTensor(id),
-  hasKernels: () => !isGpu && runtimeOptions().kernels,
+  hasKernels: kernelsAllowed,
 };
 
 export const eagerBinding = bindingWith({

@@ -11,7 +11,7 @@ import { eagerBinding } from "./eager.ts";
 import { withBinding } from "./ops.ts";
 import { type JitMode, runtimeOptions } from "./options.ts";
 import { firstId, type OpRecord, Recorder, TraceError } from "./recorder.ts";
-import { addon, backend, isGpu, realBinding, type Tensor, tf } from "./tensorflow.ts";
+import { addon, backend, isGpu, kernelsAllowed, realBinding, type Tensor, tf } from "./tensorflow.ts";
 import { recordTrace } from "./traces.ts";
 import { dtypeNumber, flatten, mapTensors, template } from "./tree.ts";
 import type { Variable } from "./variable.ts";
@@ -106,7 +106,7 @@ export function isTracing(): boolean {
  * Functions that use them have an equal composition of TensorFlow's ops for there.
  */
 export function hasKernels(): boolean {
-  return !isGpu && runtimeOptions().kernels && !current?.forXla;
+  return current ? current.hasKernels() : kernelsAllowed();
 }
 
 /** Whether what is computed now is traced for XLA, which does not have all of TensorFlow's ops. */

@@ -13,8 +13,7 @@ import {
   type TypedArray,
 } from "./native.ts";
 import { dtypeNumber, shownType } from "./ops.ts";
-import { runtimeOptions } from "./options.ts";
-import { addon, bindingWith, isGpu, realBinding } from "./tensorflow.ts";
+import { addon, bindingWith, kernelsAllowed, realBinding } from "./tensorflow.ts";
 import { type Variable, variableOfHandle } from "./variable.ts";
 
 /** Ids of recorded tensors start here; ids of the real binding count up from 0 and never reach it. */
@@ -137,7 +136,7 @@ export class Recorder implements OpExecutor {
   release(): void {}
 
   hasKernels(): boolean {
-    return !isGpu && runtimeOptions().kernels && !this.forXla;
+    return kernelsAllowed() && !this.forXla;
   }
 
   /** Runs `f` for each item so that the ops of one begin when the updates of the one before are done. */

@@ -73,6 +73,11 @@ export function scoped<T>(f: () => T): T {
 }
 
 export const isGpu: boolean = realBinding.isUsingGpuDevice();
+
+/** Whether this process may use our own ops (native/kernels), which are for CPUs. */
+export function kernelsAllowed(): boolean {
+  return !isGpu && options.kernels;
+}
 checkGpuIsThere(options.device, isGpu);
 
 /** Node 23 removed functions of `util` that tfjs-node 4.22 still calls. */
