@@ -4,7 +4,8 @@ import { UserError } from "../errors.ts";
 import { scoped, type Tensor, tf } from "../runtime/index.ts";
 import { type CompressionModel, samplesOf } from "./compression.ts";
 import { StyleConditioner, type StyleParams } from "./conditioners/style.ts";
-import { columns, Generator } from "./lm/generation.ts";
+import { columns } from "./lm/frames.ts";
+import { Generator } from "./lm/generation.ts";
 import type { MusicGenLM } from "./lm/lm.ts";
 import {
   checkGuidance,

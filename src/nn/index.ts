@@ -2,8 +2,6 @@
 export {
   type AttentionOptions,
   attention,
-  causalBias,
-  isFused,
   maskedScore,
   type ProjectedAttentionOptions,
   projectedAttention,

@@ -2,10 +2,10 @@
 import type { CompressionConfig } from "../config/index.ts";
 import { AdversarialLoss, Adversary } from "../losses/adversarial.ts";
 import { buildDiscriminator } from "../models/discriminators/index.ts";
+import { codecJitMode } from "../models/encodec/jit_mode.ts";
 import type { InitializerStream, Parameter } from "../nn/index.ts";
 import { buildOptimizer, type Optimizer } from "../optim/index.ts";
 import { jit, type Tensor, valueAndGradients } from "../runtime/index.ts";
-import { codecJitMode } from "./codec_jit.ts";
 
 export class AdversaryLearner {
   /** Of the discriminator: msstftd, mpd or msd. */

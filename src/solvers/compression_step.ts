@@ -1,4 +1,6 @@
 /** One update of a codec and its adversaries, and one measurement, as jitted functions of waves [B, C, T]. */
+
+import { codecJitMode } from "../models/encodec/jit_mode.ts";
 import type { EncodecNetwork } from "../models/encodec/model.ts";
 import { type QuantizerTrainingOptions, trainingForward } from "../models/encodec/training.ts";
 import { seededSampler } from "../models/encodec/vector_sampler.ts";
@@ -18,7 +20,6 @@ import {
   valueAndGradients,
 } from "../runtime/index.ts";
 import type { AdversaryLearner } from "./adversary_learner.ts";
-import { codecJitMode } from "./codec_jit.ts";
 import type { CodecLosses } from "./codec_losses.ts";
 import type { Metrics } from "./stage_metrics.ts";
 

@@ -1,6 +1,7 @@
 /** Greedy generation token for token, the conditions of guidance, and the distributions that tokens are drawn from. */
 import type { ConditionTensors } from "../models/conditioners/base.ts";
-import { type ConditionStreams, columns, Generator } from "../models/lm/generation.ts";
+import { columns } from "../models/lm/frames.ts";
+import { type ConditionStreams, Generator } from "../models/lm/generation.ts";
 import { samplingDistribution } from "../models/lm/sampling.ts";
 import type { Tensor } from "../runtime/index.ts";
 import { type Checks, check, failed, once } from "./check.ts";

@@ -1,9 +1,10 @@
 /** EnCodec as the codec of a language model: the network's methods jitted, and long audio coded in pieces. */
 import { UserError } from "../../errors.ts";
 import { fingerprint } from "../../nn/index.ts";
-import { isTracing, type Jitted, jit, runtimeOptions, scoped, type Tensor, tf } from "../../runtime/index.ts";
+import { isTracing, type Jitted, jit, scoped, type Tensor, tf } from "../../runtime/index.ts";
 import type { CompressionModel, EncodedAudio, StreamingDecoder } from "../compression.ts";
 import { withFolded } from "./folded.ts";
+import { codecJitMode } from "./jit_mode.ts";
 import type { EncodecNetwork } from "./model.ts";
 import { ChunkedDecoder, ContinuousDecoder } from "./streaming_decoder.ts";
 
@@ -26,8 +27,7 @@ export class EncodecCompressionModel implements CompressionModel {
   constructor(model: EncodecNetwork) {
     this.model = model;
     this.codebooks = model.totalCodebooks;
-    // XLA has no kernel for the LSTM op.
-    const mode = runtimeOptions().jit === "none" ? "none" : "graph";
+    const mode = codecJitMode();
     const encode = jit((wav: Tensor, codebooks: number) => withFolded(() => model.encode(wav, codebooks)), {
       name: "encodec_encode",
       mode,

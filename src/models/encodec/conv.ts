@@ -235,13 +235,6 @@ export function conv1d(x: Tensor, weight: Tensor, stride: number, dilation = 1):
   return convolve(x, filterOf(weight), null, { stride, dilation, left: 0, right: 0, padMode: "constant" });
 }
 
-/** Transposed convolution without trimming. x [B, T, in], weight [in, out, k] -> [B, (T - 1) stride + k, out]. */
-export function convTranspose1d(x: Tensor, weight: Tensor, stride: number): Tensor {
-  const [, , kernelSize] = weight.shape;
-  const frames = (lengthOf(x) - 1) * stride + kernelSize;
-  return convolveTransposed(x, filterOf(weight), null, { stride, skip: 0, frames });
-}
-
 /** PyTorch's weight [a, b, k] in the layout of kernels: [k, b, a]. */
 function filterOf(weight: Tensor): Tensor {
   return tf.transpose(weight, [2, 1, 0]);

@@ -3,6 +3,7 @@
 import { gatherRows } from "../../nn/index.ts";
 import { type Jitted, jit, scoped, type Tensor, tf, whileLoop } from "../../runtime/index.ts";
 import { KeyValueCache } from "./cached_attention.ts";
+import { columns } from "./frames.ts";
 import { type Guidance, guided, rowCopies } from "./guidance.ts";
 import type { MusicGenLM } from "./lm.ts";
 import type { Begun, StreamConditions } from "./prefill.ts";
@@ -106,7 +107,7 @@ export class DecodingLoop {
           });
           sequence.dispose();
           sequence = keep(next);
-          return narrowed(next.dataSync() as Int32Array, batch * nQ, length);
+          return columns(next.dataSync() as Int32Array, batch * nQ, capacity, 0, length);
         }),
       end: () => {
         tf.dispose([sequence, fixed] as never);
@@ -204,14 +205,5 @@ function widened(values: Int32Array, rows: number, length: number, filler: numbe
   const given = values.length / rows;
   const out = new Int32Array(rows * length).fill(filler);
   for (let row = 0; row < rows; row++) out.set(values.subarray(row * given, (row + 1) * given), row * length);
-  return out;
-}
-
-/** Rows of values, the first `length` of each. */
-function narrowed(values: Int32Array, rows: number, length: number): Int32Array {
-  const given = values.length / rows;
-  const out = new Int32Array(rows * length);
-  for (let row = 0; row < rows; row++)
-    out.set(values.subarray(row * given, row * given + length), row * length);
   return out;
 }

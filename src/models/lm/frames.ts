@@ -1,4 +1,7 @@
-/** Which frames of a sequence that is being generated are complete, so that they can be played before the rest is there. */
+/**
+ * Which frames of a sequence that is being generated are complete, so that they can be played before the rest is there, and how some
+ * of them are cut out.
+ */
 import type { Pattern } from "./pattern.ts";
 
 export class FrameProgress {
@@ -51,4 +54,19 @@ export class FrameProgress {
     this.taken = this.complete;
     return { codes, frames, firstFrame: from - this.origin };
   }
+}
+
+/** Columns [from, to) of `rows` rows of `length` values. */
+export function columns(
+  values: Int32Array,
+  rows: number,
+  length: number,
+  from: number,
+  to: number,
+): Int32Array {
+  const out = new Int32Array(rows * (to - from));
+  for (let row = 0; row < rows; row++) {
+    out.set(values.subarray(row * length + from, row * length + to), row * (to - from));
+  }
+  return out;
 }

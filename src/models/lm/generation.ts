@@ -10,7 +10,7 @@ import { setImmediate } from "node:timers/promises";
 import { UserError } from "../../errors.ts";
 import type { PreparedConditions } from "../conditioners/provider.ts";
 import { DecodingLoop, UNKNOWN } from "./decoding_loop.ts";
-import { FrameProgress } from "./frames.ts";
+import { columns, FrameProgress } from "./frames.ts";
 import { type Guidance, rowCopies } from "./guidance.ts";
 import type { MusicGenLM } from "./lm.ts";
 import { Prefill } from "./prefill.ts";
@@ -145,19 +145,4 @@ export class Generator {
     this.prefill.dispose();
     this.loop.dispose();
   }
-}
-
-/** Columns [from, to) of `rows` rows of `length` values. */
-export function columns(
-  values: Int32Array,
-  rows: number,
-  length: number,
-  from: number,
-  to: number,
-): Int32Array {
-  const out = new Int32Array(rows * (to - from));
-  for (let row = 0; row < rows; row++) {
-    out.set(values.subarray(row * length + from, row * length + to), row * (to - from));
-  }
-  return out;
 }

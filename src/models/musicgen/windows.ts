@@ -1,6 +1,7 @@
 /** Generation of any length: windows of the trained duration, each prompted with the end of the one before. */
 import { tf } from "../../runtime/index.ts";
-import { type ConditionStreams, columns, type Generator } from "../lm/generation.ts";
+import { columns } from "../lm/frames.ts";
+import type { ConditionStreams, Generator } from "../lm/generation.ts";
 import type { SamplingOptions } from "../lm/sampling.ts";
 
 export interface Codes {

@@ -1,8 +1,9 @@
 /** Padding, convolutions and their gradients, against loops over doubles. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Conv1d, ConvTranspose1d, conv1d, convTranspose1d } from "../../../src/models/encodec/conv.ts";
+import { Conv1d, ConvTranspose1d, conv1d } from "../../../src/models/encodec/conv.ts";
 import type { WeightNormKernel } from "../../../src/models/encodec/conv_norm.ts";
+import { convolveTransposed } from "../../../src/models/encodec/convolve.ts";
 import { convPadding, padTime } from "../../../src/models/encodec/padding.ts";
 import { InitializerStream } from "../../../src/nn/index.ts";
 import { type Tensor, tf } from "../../../src/runtime/index.ts";
@@ -92,7 +93,7 @@ for (const { stride, dilation } of [
   });
 }
 
-test("convTranspose1d: value and gradients equal those of loops in double precision", () => {
+test("convolveTransposed, nothing trimmed: value and gradients equal those of loops in double precision", () => {
   const [batch, length, inner, outer, kernel, stride] = [2, 4, 3, 2, 6, 3];
   const samples = (length - 1) * stride + kernel;
   const reference = ([x, w]: Float64Array[]) => {
@@ -106,7 +107,10 @@ test("convTranspose1d: value and gradients equal those of loops in double precis
                 x[(b * length + t) * inner + i] * w[(i * outer + o) * kernel + k];
     return y;
   };
-  assertGradients((x, w) => convTranspose1d(x, w, stride), reference, [
+  const geometry = { stride, skip: 0, frames: samples };
+  const transposed = (x: Tensor, w: Tensor) =>
+    convolveTransposed(x, tf.transpose(w, [2, 1, 0]), null, geometry);
+  assertGradients(transposed, reference, [
     [batch, length, inner],
     [inner, outer, kernel],
   ]);
