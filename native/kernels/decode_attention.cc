@@ -8,54 +8,39 @@
 #include <cstring>
 #include <vector>
 
+#include "lanes.h"
 #include "op.h"
 #include "parallel.h"
 #include "vectors.h"
 
-#pragma GCC diagnostic ignored "-Wpsabi"  // about calls by value, of which none is left after inlining
-
 namespace mg {
 namespace {
 
-typedef float Floats __attribute__((vector_size(32)));
-typedef int32_t Ints __attribute__((vector_size(32)));
-constexpr int64_t kLanes = 8;
+typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
 // Work of less than this many multiply-adds is not worth a second thread.
 constexpr int64_t kGrain = 1 << 17;
 
-MG_INLINE Floats Load(const float* p) {
-  Floats v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
-}
-
-MG_INLINE void Store(float* p, Floats v) { std::memcpy(p, &v, sizeof v); }
-
-MG_INLINE float Sum(const Floats& v) {
-  return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
-}
-
 MG_INLINE float Dot(const float* a, const float* b, int64_t n) {
-  Floats sum0 = {}, sum1 = {};
+  Lanes sum0 = {}, sum1 = {};
   int64_t i = 0;
   for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
     sum0 += Load(a + i) * Load(b + i);
     sum1 += Load(a + i + kLanes) * Load(b + i + kLanes);
   }
-  float sum = Sum(sum0 + sum1);
+  float sum = Total(sum0 + sum1);
   for (; i < n; i++) sum += a[i] * b[i];
   return sum;
 }
 
 // e^x for x <= 0, to 2 ulp: 2^n e^r with |r| <= ln 2 / 2 (Cody and Waite's reduction, Taylor's polynomial of degree 7).
-MG_INLINE Floats Exp(Floats x) {
-  const Floats lowest = Floats{} - 87.0f;
+MG_INLINE Lanes Exp(Lanes x) {
+  const Lanes lowest = Lanes{} - 87.0f;
   x = x < lowest ? lowest : x;
-  const Floats shifted = x * 1.44269504f - 0.5f;
+  const Lanes shifted = x * 1.44269504f - 0.5f;
   const Ints n = __builtin_convertvector(shifted, Ints);  // towards zero, which is up
-  const Floats whole = __builtin_convertvector(n, Floats);
-  const Floats r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
-  Floats p = r * (1.0f / 5040) + 1.0f / 720;
+  const Lanes whole = __builtin_convertvector(n, Lanes);
+  const Lanes r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
+  Lanes p = r * (1.0f / 5040) + 1.0f / 720;
   p = p * r + 1.0f / 120;
   p = p * r + 1.0f / 24;
   p = p * r + 1.0f / 6;
@@ -63,7 +48,7 @@ MG_INLINE Floats Exp(Floats x) {
   p = p * r + 1.0f;
   p = p * r + 1.0f;
   const Ints power = (n + 127) << 23;
-  Floats scale;
+  Lanes scale;
   std::memcpy(&scale, &power, sizeof scale);
   return p * scale;
 }
@@ -72,21 +57,21 @@ MG_INLINE Floats Exp(Floats x) {
 MG_INLINE float Exponentials(float* scores, int64_t n) {
   float highest = scores[0];
   for (int64_t i = 1; i < n; i++) highest = std::max(highest, scores[i]);
-  Floats sum = {};
+  Lanes sum = {};
   for (int64_t i = n; i % kLanes != 0; i++) scores[i] = -INFINITY;
   for (int64_t i = 0; i < n; i += kLanes) {
-    Floats e = Exp(Load(scores + i) - highest);
+    Lanes e = Exp(Load(scores + i) - highest);
     for (int64_t lane = n - i; lane < kLanes; lane++) e[lane] = 0;
     Store(scores + i, e);
     sum += e;
   }
-  return Sum(sum);
+  return Total(sum);
 }
 
 // Adds weights [n] times values [n, stride] to y, for V vectors of its columns.
 template <int V>
 MG_INLINE void WeightedColumns(const float* weights, const float* values, int64_t n, int64_t stride, float factor, float* y) {
-  Floats sums[V] = {};
+  Lanes sums[V] = {};
   for (int64_t j = 0; j < n; j++) {
     const float* row = values + j * stride;
     for (int v = 0; v < V; v++) sums[v] += Load(row + v * kLanes) * weights[j];

@@ -19,6 +19,8 @@ MG_INLINE Lanes Load(const float* x) {
   return lanes;
 }
 
+MG_INLINE void Store(float* x, const Lanes& lanes) { std::memcpy(x, &lanes, sizeof(lanes)); }
+
 MG_INLINE float Total(const Lanes& a) {
   return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "exponential.h"
+#include "lanes.h"
 #include "op.h"
 #include "parallel.h"
 #include "vectors.h"
@@ -43,33 +44,30 @@ void StepByStep(int64_t steps, int64_t parts, const Work& work) {
   });
 }
 
-typedef float Eight __attribute__((vector_size(32)));
-typedef float UnalignedEight __attribute__((vector_size(32), aligned(4), may_alias));
-
 // sums[r][b] = weights[r * row_stride ...] . h[b * batch_stride ...] for 4 rows of weights and `batch` vectors.
 template <int batch>
 MG_INLINE void FourDots(const float* weights, int64_t row_stride, const float* h, int64_t batch_stride, int64_t n,
                         float (&sums)[4][batch]) {
   constexpr int kUnroll = 2 / batch;
-  Eight lanes[4][batch][kUnroll] = {};
+  Lanes lanes[4][batch][kUnroll] = {};
   int64_t k = 0;
   for (; k + 8 * kUnroll <= n; k += 8 * kUnroll)
 #pragma GCC unroll 4
     for (int r = 0; r < 4; r++)
 #pragma GCC unroll 2
       for (int j = 0; j < kUnroll; j++) {
-        const Eight row = *reinterpret_cast<const UnalignedEight*>(weights + r * row_stride + k + 8 * j);
+        const Lanes row = Load(weights + r * row_stride + k + 8 * j);
 #pragma GCC unroll 2
         for (int b = 0; b < batch; b++)
-          lanes[r][b][j] += row * *reinterpret_cast<const UnalignedEight*>(h + b * batch_stride + k + 8 * j);
+          lanes[r][b][j] += row * Load(h + b * batch_stride + k + 8 * j);
       }
 #pragma GCC unroll 4
   for (int r = 0; r < 4; r++)
 #pragma GCC unroll 2
     for (int b = 0; b < batch; b++) {
-      Eight all = lanes[r][b][0];
+      Lanes all = lanes[r][b][0];
       if (kUnroll == 2) all += lanes[r][b][kUnroll - 1];
-      float sum = ((all[0] + all[4]) + (all[2] + all[6])) + ((all[1] + all[5]) + (all[3] + all[7]));
+      float sum = Total(all);
       for (int64_t rest = k; rest < n; rest++) sum += weights[r * row_stride + rest] * h[b * batch_stride + rest];
       sums[r][b] = sum;
     }
@@ -174,15 +172,15 @@ MG_VECTORIZED void CellGradient(const float* i, const float* f, const float* g, 
 MG_VECTORIZED void SumOfRows(const float* factors, const float* rows, int64_t stride, int64_t k, int64_t n, float* sums) {
   int64_t from = 0;
   for (; from + 32 <= n; from += 32) {
-    Eight lanes[4];
+    Lanes lanes[4];
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) lanes[j] = *reinterpret_cast<const UnalignedEight*>(sums + from + 8 * j);
+    for (int j = 0; j < 4; j++) lanes[j] = Load(sums + from + 8 * j);
     for (int64_t r = 0; r < k; r++)
 #pragma GCC unroll 4
       for (int j = 0; j < 4; j++)
-        lanes[j] += factors[r] * *reinterpret_cast<const UnalignedEight*>(rows + r * stride + from + 8 * j);
+        lanes[j] += factors[r] * Load(rows + r * stride + from + 8 * j);
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) *reinterpret_cast<UnalignedEight*>(sums + from + 8 * j) = lanes[j];
+    for (int j = 0; j < 4; j++) Store(sums + from + kLanes * j, lanes[j]);
   }
   for (; from < n; from++) {
     float sum = sums[from];
