@@ -1,9 +1,9 @@
 /** A MusicGen of a few thousand random weights on the embedded codec, for tests of what is around it. */
-import { writeSafetensors } from "../src/checkpoint/safetensors.ts";
 import { composeTrainConfig } from "../src/config/index.ts";
 import { asMusicGenConfig } from "../src/config/schema.ts";
 import { buildCompressionModel, buildLM, trainedDuration } from "../src/models/builders.ts";
 import { MusicGen } from "../src/models/musicgen.ts";
+import { writeUntrainedCheckpoint } from "../src/solvers/untrained.ts";
 
 /** One layer, trained on "segments" of one second: 25 frames. */
 const SMALL = [
@@ -27,17 +27,5 @@ export async function tinyMusicGen(overrides: string[] = []): Promise<MusicGen> 
 
 /** The same as a checkpoint. */
 export async function writeTinyCheckpoint(path: string, overrides: string[] = []): Promise<void> {
-  const config = composeTrainConfig([...SMALL, ...overrides]);
-  const lm = await buildLM(asMusicGenConfig(config));
-  const tensors = lm.namedParameters().map(([name, parameter]) => ({
-    name: `model.${name}`,
-    dtype: "F32" as const,
-    shape: parameter.shape,
-    data: () => parameter.read(),
-  }));
-  await writeSafetensors(path, tensors, {
-    format: "musicgen-tfjs",
-    "xp.cfg": config.toYaml({ resolve: false }),
-    "xp.sig": "0badcafe",
-  });
+  await writeUntrainedCheckpoint(path, [...SMALL, ...overrides]);
 }

@@ -1,4 +1,5 @@
 /** The command line of `npm run bench`. */
+import { existsSync } from "node:fs";
 import { UserError } from "../errors.ts";
 import { FORMATS } from "./data_endurance.ts";
 import { PRECISIONS, type Precision, SIZES, type SizeName } from "./sizes.ts";
@@ -93,6 +94,9 @@ export function parseOptions(argv: string[]): BenchOptions {
 function pathOfPython(path: string): string {
   if (path === "")
     throw new UserError("--peer needs the path of a Python that has the peers (bench/peers/README.md)");
+  // found out now, not after our own measurements
+  if (path.includes("/") && !existsSync(path))
+    throw new UserError(`--peer=${path}: there is no such program`);
   return path;
 }
 

@@ -8,23 +8,17 @@ import type { BenchOptions } from "./arguments.ts";
 import { logChart } from "./chart.ts";
 import { AXES, BASE, COSTS, type CostName, type GrowthAxis } from "./growth_axes.ts";
 import { measureInTurn } from "./in_turn.ts";
-import { type MachineFacts, machineFacts } from "./machine.ts";
+import { machineFacts } from "./machine.ts";
 import { fitPowerLaw, growsTooFast, type Point, type PowerLaw } from "./power_law.ts";
 import { TOLERATED_CORES } from "./processor.ts";
 import { ourProgram } from "./programs.ts";
-import { commandText, measuredCommit } from "./provenance.ts";
+import { commandText, measuredCommit, type Provenance } from "./provenance.ts";
 import type { Request } from "./request.ts";
 import { spread } from "./statistics.ts";
 import { RESULTS_FOLDER } from "./suite.ts";
 import { alignedText, digits } from "./table.ts";
 
-export interface GrowthResult {
-  date: string;
-  command: string;
-  usable: boolean;
-  machine: MachineFacts;
-  versions: Record<string, string>;
-  commit: string | null;
+export interface GrowthResult extends Provenance {
   base: typeof BASE;
   curves: GrowthCurve[];
 }

@@ -1,6 +1,20 @@
 /** With what figures were made: the command line and the commit. */
 import { execFileSync } from "node:child_process";
 import { PROJECT_ROOT } from "../config/train-config.ts";
+import type { MachineFacts } from "./machine.ts";
+
+/** Which command on which machine measured what, and whether it counts. */
+export interface Provenance {
+  /** ISO 8601, UTC. */
+  date: string;
+  command: string;
+  /** False: others used the processor, the figures mean nothing. */
+  usable: boolean;
+  machine: MachineFacts;
+  versions: Record<string, string>;
+  /** null: no git clone. */
+  commit: string | null;
+}
 
 /** The command to type for the same figures; paths are the reader's own. */
 export function commandText(argv: string[]): string {

@@ -2,25 +2,16 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Turn } from "./in_turn.ts";
-import type { MachineFacts } from "./machine.ts";
+import type { Provenance } from "./provenance.ts";
 import { type Spread, spread } from "./statistics.ts";
 import type { Case, Limit } from "./suite.ts";
 
 /** The hardware's limits: FLOP/s of products by precision, bytes read per second. */
 export type Limits = Partial<Record<Limit, number>>;
 
-export interface Result {
+export interface Result extends Provenance {
   what: string;
   size: string | null;
-  /** ISO 8601, UTC. */
-  date: string;
-  command: string;
-  /** False: others used the processor, the figures mean nothing. */
-  usable: boolean;
-  machine: MachineFacts;
-  versions: Record<string, string>;
-  /** null: no git clone. */
-  commit: string | null;
   limits: Limits;
   rows: ResultRow[];
   notes: string[];

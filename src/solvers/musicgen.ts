@@ -388,8 +388,9 @@ export class MusicGenSolver extends Solver<MusicGenConfig> {
   }
 
   /**
-   * Codes as the step takes them: of `batch`, and with `filled` of more rows that do not count. With `tokens.padding_with_special_token`, what lies in an item's padding
-   * is the special token and not counted: mask float32 [B, K, T]. Otherwise padded silence is learned like any sound.
+   * Codes as the step takes them: of `batch`, and with `filled` of more rows that do not count. With
+   * `tokens.padding_with_special_token`, what lies in an item's padding is the special token and not counted: mask float32
+   * [B, K, T]. Otherwise padded silence is learned like any sound.
    */
   private tokens(
     codes: Tensor,

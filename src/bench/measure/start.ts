@@ -3,9 +3,8 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { writeSafetensors } from "../../checkpoint/safetensors.ts";
-import { asMusicGenConfig, composeTrainConfig, PROJECT_ROOT } from "../../config/index.ts";
-import { buildLM } from "../../models/builders.ts";
+import { PROJECT_ROOT } from "../../config/index.ts";
+import { writeUntrainedCheckpoint } from "../../solvers/untrained.ts";
 import { type Measurement, peakBytes } from "../measurement.ts";
 import type { Request } from "../request.ts";
 import { FIRST_STEP_FILE } from "./first_step.ts";
@@ -15,7 +14,7 @@ export async function measureStart(request: Request): Promise<Measurement> {
   const folder = mkdtempSync(join(tmpdir(), "musicgen-tfjs-start-"));
   try {
     const model = join(folder, "model.safetensors");
-    await writeUntrained(model);
+    await writeUntrainedCheckpoint(model, []);
     const train = await repeated(request, (run) => firstStep(join(folder, `run${run}`)));
     const argv = ["lo-fi beat", "duration=1", `model=${model}`, `out=${join(folder, "samples")}`];
     const generate = await repeated(request, () => command(["generate", "--", ...argv]));
@@ -45,23 +44,6 @@ async function repeated(
   const all: Command[] = [];
   for (let run = 0; run < warmup + runs; run++) all.push(await work(run));
   return all.slice(warmup);
-}
-
-/** A checkpoint of the tiny default before its first step. */
-async function writeUntrained(path: string): Promise<void> {
-  const config = composeTrainConfig([]);
-  const lm = await buildLM(asMusicGenConfig(config));
-  const tensors = lm.namedParameters().map(([name, parameter]) => ({
-    name: `model.${name}`,
-    dtype: "F32" as const,
-    shape: parameter.shape,
-    data: () => parameter.read(),
-  }));
-  await writeSafetensors(path, tensors, {
-    format: "musicgen-tfjs",
-    "xp.cfg": config.toYaml({ resolve: false }),
-    "xp.sig": "0badcafe",
-  });
 }
 
 /** `npm run train` in a new experiment folder, until the plugin first_step.ts ends it. */
