@@ -1,5 +1,6 @@
-// The search of vector quantization: of each vector the nearest entry of a codebook. As |x - e|^2 = |x|^2 - 2 (x.e - |e|^2 / 2), it is
-// the one with the largest x.e - |e|^2 / 2: a matrix product, of which a few rows at a time are computed and searched.
+// The search of vector quantization: of each vector the nearest entry of a codebook, by (|x|^2 - 2 x.e) + |e|^2 in float32.
+// The products are a matrix product, of which a few rows at a time are computed and searched. Leaving |x|^2 out, which is the
+// same for all entries, would be more exact, but would tell apart what is equally near in the originals' arithmetic.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -49,6 +50,12 @@ MG_VECTORIZED int32_t ArgMax(const float* scores, int64_t n) {
   return first;
 }
 
+// Products with the entries -> the distances, negated.
+MG_VECTORIZED void NegateDistances(float own, const float* theirs, float* scores, int64_t n) {
+  MG_ELEMENTWISE
+  for (int64_t i = 0; i < n; i++) scores[i] = -((own - 2.0f * scores[i]) + theirs[i]);
+}
+
 // vectors [N, D], entries [M, D] -> [N] indexes of entries, the first of equally near ones
 struct Nearest {
   explicit Nearest(const Attributes&) {}
@@ -57,9 +64,9 @@ struct Nearest {
     const TensorView vectors = call.Input(0), entries = call.Input(1);
     const int64_t count = vectors.dim(0), depth = vectors.dim(1), n = entries.dim(0);
     const TensorView indexes = call.Output(0, {count}, TF_INT32);
-    std::vector<float> half_norms(n);
+    std::vector<float> norms(n);
     ParallelFor(n, 256, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; i++) half_norms[i] = -0.5f * SquareSum(entries.floats() + i * depth, depth);
+      for (int64_t i = begin; i < end; i++) norms[i] = SquareSum(entries.floats() + i * depth, depth);
     });
     const GemmPieces& pieces = Pieces();
     const int64_t width = (n + pieces.columns - 1) / pieces.columns * pieces.columns;
@@ -80,10 +87,13 @@ struct Nearest {
         for (int64_t from = 0; from < depth; from += kGemmDepth) {
           const int64_t deep = std::min(kGemmDepth, depth - from);
           pieces.pack_a(here, deep, RowMajor(vectors.floats() + first * depth + from, depth), false, rows.data());
-          const BlockFinish finish{from > 0, false, from + deep == depth ? half_norms.data() : nullptr};
+          const BlockFinish finish{from > 0, false, nullptr};
           pieces.multiply(here, n, deep, rows.data(), packed.data() + from * width, scores.data(), n, finish);
         }
-        for (int64_t r = 0; r < here; r++) indexes.ints()[first + r] = ArgMax(scores.data() + r * n, n);
+        for (int64_t r = 0; r < here; r++) {
+          NegateDistances(SquareSum(vectors.floats() + (first + r) * depth, depth), norms.data(), scores.data() + r * n, n);
+          indexes.ints()[first + r] = ArgMax(scores.data() + r * n, n);
+        }
       }
     });
   }

@@ -6,7 +6,7 @@ import { nearest, ResidualVectorQuantizer } from "../../../src/models/encodec/qu
 import { generatorSampler } from "../../../src/models/encodec/vector_sampler.ts";
 import { InitializerStream } from "../../../src/nn/index.ts";
 import { TorchGenerator } from "../../../src/random/mt19937.ts";
-import { type Tensor, tf } from "../../../src/runtime/index.ts";
+import { configureRuntime, type Tensor, tf } from "../../../src/runtime/index.ts";
 import { close } from "../../close.ts";
 
 function quantizer(...codebooks: number[][][]): ResidualVectorQuantizer {
@@ -84,3 +84,16 @@ for (const [count, bins, dimension] of [
     }
   });
 }
+
+test("of entries that are equally near in float32 the first is taken, as the original does, with and without our own op", () => {
+  // |x|^2 = 2^24 leaves no digits for the difference: both are at 2^24 - 8192 + 1, though the second is nearer
+  const [vector, entries] = [tf.tensor2d([[4096]]), tf.tensor2d([[1], [1 + 2 ** -15]])] as Tensor[];
+  for (const kernels of [true, false]) {
+    configureRuntime({ kernels });
+    try {
+      assert.deepEqual(nearest(vector, entries).arraySync(), [0], `kernels: ${kernels}`);
+    } finally {
+      configureRuntime({ kernels: true });
+    }
+  }
+});
