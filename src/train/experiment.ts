@@ -6,7 +6,7 @@ import {
   type RunConfig,
   type TrainConfigOptions,
 } from "../config/index.ts";
-import { ensureExampleData } from "../data/example/ensure.ts";
+import { ensureExampleData, exampleFolders } from "../data/example/ensure.ts";
 import { terminal } from "../log/live_line.ts";
 import { createLogger, type Logger } from "../log/logger.ts";
 import { configureFrom } from "../runtime/options.ts";
@@ -83,14 +83,16 @@ export async function trainExperiment(
   }
 }
 
-/** The example data set is made on first use, when the config points at it. */
+/** An example data set is made on first use, when the config points at it. */
 export async function makeExampleData({ datasource }: RunConfig, log: Logger): Promise<void> {
-  const sources = [datasource.train, datasource.valid, datasource.evaluate, datasource.generate];
-  if (!sources.some((source) => source?.startsWith("egs/example"))) return;
-  const { created } = await ensureExampleData({
-    root: PROJECT_ROOT,
-    onProgress: (done, total) => terminal.update(`making the example data set: ${done}/${total} clips`),
-  });
-  terminal.clear();
-  if (created) log.info("made the example data set in egs/example");
+  const { train, valid, evaluate, generate } = datasource;
+  for (const folder of exampleFolders([train, valid, evaluate, generate])) {
+    const { created } = await ensureExampleData({
+      root: PROJECT_ROOT,
+      folder,
+      onProgress: (done, total) => terminal.update(`making the example data set: ${done}/${total} clips`),
+    });
+    terminal.clear();
+    if (created) log.info(`made the example data set in ${folder}`);
+  }
 }

@@ -1,10 +1,11 @@
-/** Makes the example data set, `dset=audio/example`, the first time that it is asked for. */
+/** Makes the example data sets, `dset=audio/example` and `audio/example_large`, the first time that they are asked for. */
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../../errors.ts";
 import { describeClip } from "./description.ts";
 import { errorCode, type FolderLock, LockLost, tryLock } from "./folder_lock.ts";
+import { largeExampleSpecs } from "./large_set.ts";
 import { type ClipSpec, clipFrames, exampleSpecs } from "./specs.ts";
 import { synthesizeClip } from "./synthesize.ts";
 import { writeClip } from "./write_clip.ts";
@@ -12,16 +13,34 @@ import { writeClip } from "./write_clip.ts";
 /** Raise it when any clip or description changes: folders of another version are made anew. */
 const VERSION = 1;
 
-/** Relative to the project root; also what the manifests' paths begin with. */
-const FOLDER = "egs/example";
+/** Folders relative to the project root, which is also what the manifests' paths begin with, and the clips in them. */
+const SETS = {
+  "egs/example": exampleSpecs,
+  "egs/example_large": largeExampleSpecs,
+};
+
+export type ExampleFolder = keyof typeof SETS;
+
+/** The example folders that a config's data sources lie in. */
+export function exampleFolders(sources: readonly (string | null | undefined)[]): ExampleFolder[] {
+  const folders = Object.keys(SETS) as ExampleFolder[];
+  return folders.filter((folder) => sources.some((source) => `${source}/`.startsWith(`${folder}/`)));
+}
 
 export interface ExampleDataOptions {
-  /** The project root: the data go to `egs/example` in it. */
+  /** The project root: the data go to `folder` in it. */
   root: string;
+  /** Which set: `egs/example` by default. */
+  folder?: ExampleFolder;
   /** Called as clips are finished, by this process or by another one that is making them. */
   onProgress?: (done: number, total: number) => void;
-  /** The clips to make; all by default. */
+  /** The clips to make; all of the set by default. */
   specs?: ClipSpec[];
+}
+
+interface ClipSet {
+  name: ExampleFolder;
+  specs: ClipSpec[];
 }
 
 /** A line of a manifest, as AudioCraft writes it without `--complete`. */
@@ -35,7 +54,7 @@ interface ManifestEntry {
 }
 
 /**
- * Makes sure that `egs/example` holds the example data set: audio with JSON sidecars in `clips/`, and the manifests
+ * Makes sure that the folder holds its example data set: audio with JSON sidecars in `clips/`, and the manifests
  * `data.jsonl`, `train/data.jsonl` and `valid/data.jsonl`. A complete folder is left alone, a half-made one is
  * completed, one of another version is replaced; of several processes at once, one makes it and the others wait.
  * A `data.jsonl` that is not ours (there is no `version.json` beside it) is the user's and is not touched.
@@ -46,8 +65,10 @@ interface ManifestEntry {
 export async function ensureExampleData(
   options: ExampleDataOptions,
 ): Promise<{ manifest: string; created: boolean }> {
-  const specs = options.specs ?? exampleSpecs();
-  const folder = join(options.root, FOLDER);
+  const { folder: name = "egs/example" } = options;
+  const set: ClipSet = { name, specs: options.specs ?? SETS[name]() };
+  const { specs } = set;
+  const folder = join(options.root, name);
   const manifest = join(folder, "data.jsonl");
   try {
     if ((await isComplete(folder, specs)) || (await isForeign(folder))) return { manifest, created: false };
@@ -55,7 +76,7 @@ export async function ensureExampleData(
     while (true) {
       const lock = await tryLock(join(folder, ".lock"));
       if (lock) {
-        const finished = await buildUnderLock(lock, folder, specs, options.onProgress);
+        const finished = await buildUnderLock(lock, folder, set, options.onProgress);
         if (finished) return { manifest, created: finished === "created" };
       }
       await sleep(200);
@@ -66,7 +87,7 @@ export async function ensureExampleData(
       );
     }
   } catch (error) {
-    throw explained(error, folder);
+    throw explained(error, folder, specs);
   }
 }
 
@@ -74,12 +95,12 @@ export async function ensureExampleData(
 async function buildUnderLock(
   lock: FolderLock,
   folder: string,
-  specs: ClipSpec[],
+  set: ClipSet,
   onProgress: ExampleDataOptions["onProgress"],
 ): Promise<"created" | "found" | null> {
   try {
-    if (await isComplete(folder, specs)) return "found";
-    await build(lock, folder, specs, onProgress);
+    if (await isComplete(folder, set.specs)) return "found";
+    await build(lock, folder, set, onProgress);
     return "created";
   } catch (error) {
     if (error instanceof LockLost) return null;
@@ -92,7 +113,7 @@ async function buildUnderLock(
 async function build(
   lock: FolderLock,
   folder: string,
-  specs: ClipSpec[],
+  { name: setName, specs }: ClipSet,
   onProgress: ExampleDataOptions["onProgress"],
 ): Promise<void> {
   const clips = join(folder, "clips");
@@ -107,9 +128,9 @@ async function build(
   }
   for (const split of ["train", "valid"] as const) {
     const chosen = specs.filter((spec) => spec.split === split);
-    await lock.write(join(folder, split, "data.jsonl"), text(manifestLines(chosen)));
+    await lock.write(join(folder, split, "data.jsonl"), text(manifestLines(setName, chosen)));
   }
-  await lock.write(join(folder, "data.jsonl"), text(manifestLines(specs)));
+  await lock.write(join(folder, "data.jsonl"), text(manifestLines(setName, specs)));
   await lock.write(join(folder, "version.json"), text(versionLine(specs, true)));
 }
 
@@ -124,13 +145,13 @@ function text(content: string): (path: string) => Promise<void> {
   return (path) => writeFile(path, content);
 }
 
-function manifestLines(specs: ClipSpec[]): string {
-  return specs.map((spec) => `${JSON.stringify(manifestEntry(spec))}\n`).join("");
+function manifestLines(folder: string, specs: ClipSpec[]): string {
+  return specs.map((spec) => `${JSON.stringify(manifestEntry(folder, spec))}\n`).join("");
 }
 
-function manifestEntry(spec: ClipSpec): ManifestEntry {
+function manifestEntry(folder: string, spec: ClipSpec): ManifestEntry {
   return {
-    path: `${FOLDER}/clips/${fileName(spec)}`,
+    path: `${folder}/clips/${fileName(spec)}`,
     duration: clipFrames(spec) / spec.sampleRate,
     sample_rate: spec.sampleRate,
     amplitude: null,
@@ -189,10 +210,12 @@ async function fileNames(folder: string): Promise<Set<string>> {
 }
 
 /** The user's words for a disk that cannot be written. */
-function explained(error: unknown, folder: string): unknown {
+function explained(error: unknown, folder: string, specs: ClipSpec[]): unknown {
+  const bytes = specs.reduce((sum, spec) => sum + clipFrames(spec) * 2 * spec.channels, 0);
+  const needs = `the example data set needs ${Math.ceil(bytes / 1e6)} MB`;
   const remedy: Record<string, string> = {
-    ENOSPC: "the disk is full; the example data set needs 95 MB, free some space and run again",
-    EDQUOT: "your disk quota is used up; the example data set needs 95 MB, free some space and run again",
+    ENOSPC: `the disk is full; ${needs}, free some space and run again`,
+    EDQUOT: `your disk quota is used up; ${needs}, free some space and run again`,
     EACCES: "permission denied; make the folder writable or work in a checkout of your own",
     EPERM: "permission denied; make the folder writable or work in a checkout of your own",
     EROFS: "the file system is read-only; work in a checkout on a writable disk",

@@ -18,11 +18,11 @@ export interface Stroke {
   velocity: number;
 }
 
-const SCALES = { major: [0, 2, 4, 5, 7, 9, 11], minor: [0, 2, 3, 5, 7, 8, 10] };
+export const SCALES = { major: [0, 2, 4, 5, 7, 9, 11], minor: [0, 2, 3, 5, 7, 8, 10] };
 const BEATS_PER_BAR = 4;
 
 /** Chord roots as scale degrees (0 = tonic), one per bar, by the number of bars. All begin on the tonic. */
-const PROGRESSIONS: Record<number, number[][]> = {
+export const PROGRESSIONS: Record<number, number[][]> = {
   2: [
     [0, 3],
     [0, 4],
@@ -37,6 +37,11 @@ const PROGRESSIONS: Record<number, number[][]> = {
     [0, 4, 5, 3],
     [0, 3, 4, 0],
     [0, 5, 3, 4],
+  ],
+  6: [
+    [0, 4, 5, 3, 0, 4],
+    [0, 3, 4, 0, 3, 4],
+    [0, 5, 3, 4, 0, 5],
   ],
 };
 

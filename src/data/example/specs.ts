@@ -57,8 +57,10 @@ export interface ClipSpec {
   groove: Groove | null;
   tempo: Tempo;
   bpm: number;
-  /** The clip is this many beats long, in whole 4/4 bars. */
+  /** The clip is this many beats long, in whole 4/4 bars, unless it is cut before. */
   beats: number;
+  /** The music stops here though bars go on, in seconds; null plays to the end of the last bar. */
+  cutAt: number | null;
   effect: "dry" | "echo" | "reverb";
   /** Which of the description's wordings, and which of its two mood words, is used. */
   wording: number;
@@ -70,7 +72,7 @@ export interface ClipSpec {
 }
 
 /** Whole bars of 4/4 that last 6 to 8 s at each tempo. */
-const TEMPO_RANGES: Record<Tempo, { bpm: number[]; beats: number }> = {
+export const TEMPO_RANGES: Record<Tempo, { bpm: number[]; beats: number }> = {
   slow: { bpm: [66, 68, 70, 72], beats: 8 },
   moderate: { bpm: [104, 108, 112, 116], beats: 12 },
   fast: { bpm: [144, 150, 156, 160], beats: 16 },
@@ -115,6 +117,7 @@ export function exampleSpecs(): ClipSpec[] {
       tempo,
       bpm: decks.bpm[tempo](random),
       beats: TEMPO_RANGES[tempo].beats,
+      cutAt: null,
       effect: decks.effect(random),
       wording: decks.wording(random),
       mood: decks.mood(random),
@@ -130,7 +133,7 @@ export function exampleSpecs(): ClipSpec[] {
       TEMPOS.forEach((tempo, t) => {
         for (const mode of ["major", "minor"] as const) {
           const m = mode === "major" ? 0 : 1;
-          const pattern = name === "chord pad" && decaysFast(instrument) ? "rolled chords" : name;
+          const pattern = playable(name, instrument);
           const direction = name === "arpeggio" || name === "scale run" ? decks.direction(random) : null;
           const key = { tonic: decks.tonic[mode](random), mode };
           const groove = (i + p + t + m) % 2 === 1 ? "rock" : null;
@@ -150,15 +153,18 @@ export function exampleSpecs(): ClipSpec[] {
 
 /** Length of the clip in sample frames. */
 export function clipFrames(spec: ClipSpec): number {
-  return Math.round((spec.beats * 60 * spec.sampleRate) / spec.bpm);
+  const seconds = (spec.beats * 60) / spec.bpm;
+  return Math.round(Math.min(seconds, spec.cutAt ?? seconds) * spec.sampleRate);
 }
 
-function decaysFast(instrument: Instrument): boolean {
-  return instrument === "plucked string" || instrument === "marimba";
+/** The pattern that an instrument plays when `name` is asked of it. */
+export function playable(name: (typeof PATTERNS)[number], instrument: Instrument): Pattern {
+  const decaysFast = instrument === "plucked string" || instrument === "marimba";
+  return name === "chord pad" && decaysFast ? "rolled chords" : name;
 }
 
 /** Draws the cards of a shuffled deck one by one, then shuffles again: random order, exact balance. */
-function deck<T>(cards: T[]): (random: TorchGenerator) => T {
+export function deck<T>(cards: T[]): (random: TorchGenerator) => T {
   let rest: T[] = [];
   return (random) => {
     if (rest.length === 0) rest = [...cards];
@@ -166,6 +172,6 @@ function deck<T>(cards: T[]): (random: TorchGenerator) => T {
   };
 }
 
-function range(n: number): number[] {
+export function range(n: number): number[] {
   return Array.from({ length: n }, (_, i) => i);
 }
