@@ -13,12 +13,10 @@ import { writeAudio } from "./data/audio/write.ts";
 import { type EvalArguments, help, parseEvalArguments } from "./eval/arguments.ts";
 import { resultPage } from "./eval/page.ts";
 import { HEADER, scores, tableRows } from "./eval/results.ts";
-import { evaluateModel, heldOutSpecs } from "./eval/run.ts";
 import { terminal } from "./log/live_line.ts";
 import { configuredParams } from "./models/musicgen/configured.ts";
 import type { WeightType } from "./nn/weight_types.ts";
 import { checkedDevice, configureRuntime, type RuntimeOptions } from "./runtime/options.ts";
-import { loadMusicGen } from "./solvers/trained.ts";
 import { resolveDoraDir, writeFileAtomic } from "./xp/folder.ts";
 
 /** Of the clips of the held-out set. */
@@ -39,6 +37,9 @@ export async function main(argv: string[]): Promise<number> {
 async function evaluate({ model, samples, options }: EvalArguments): Promise<string> {
   const { device = "cuda", jit = "auto", seed = 0, batch = DEFAULT_BATCH } = options;
   configureRuntime({ device: checkedDevice(device), jit: jit as RuntimeOptions["jit"] });
+  // TensorFlow is loaded once it is known on which device
+  const { loadMusicGen } = await import("./solvers/trained.ts");
+  const { evaluateModel, heldOutSpecs } = await import("./eval/run.ts");
   const { musicgen, cfg, signature } = await loadMusicGen(
     model,
     resolveDoraDir(composeTrainConfig([])),
