@@ -1,7 +1,9 @@
 /** Generates for held-out descriptions, batch by batch, and listens. */
 import { describeClip } from "../data/example/description.ts";
 import { largeExampleSpecs } from "../data/example/large_set.ts";
+import type { ClipSpec } from "../data/example/specs.ts";
 import { synthesizeClip } from "../data/example/synthesize.ts";
+import { harmonics, WAVE_SHAPES, WaveShapeJudge } from "../listening/wave_shape.ts";
 import { listen, type PartSpec } from "../listening/wishes.ts";
 import { samplesOf } from "../models/compression.ts";
 import type { GenerateOptions } from "../models/musicgen/params.ts";
@@ -23,7 +25,11 @@ export interface RunOptions {
 
 /** The held-out clips; every part of them in random order. */
 export function heldOutSpecs(): PartSpec[] {
-  return largeExampleSpecs().filter((spec): spec is PartSpec => spec.split === "valid" && spec.part !== null);
+  return specsOf("valid");
+}
+
+function specsOf(split: ClipSpec["split"]): PartSpec[] {
+  return largeExampleSpecs().filter((spec): spec is PartSpec => spec.split === split && spec.part !== null);
 }
 
 /** @throws UserError as `MusicGen.generate` does */
@@ -33,6 +39,7 @@ export async function evaluateModel(
   { batch, duration, seed, generation, onProgress, onClip }: RunOptions,
 ): Promise<EvaluatedClip[]> {
   const clips: EvaluatedClip[] = [];
+  const judge = trainedJudge(musicgen, duration);
   for (let first = 0; first < specs.length; first += batch) {
     const group = specs.slice(first, first + batch);
     const descriptions = group.map((spec) => describeClip(spec).description);
@@ -48,8 +55,8 @@ export async function evaluateModel(
       const clip: EvaluatedClip = {
         id: spec.id,
         description: descriptions[i],
-        generated: listen(samples, sampleRate, spec),
-        reconstructed: listen(real[i], sampleRate, spec),
+        generated: listen(samples, sampleRate, spec, judge),
+        reconstructed: listen(real[i], sampleRate, spec, judge),
       };
       clips.push(clip);
       await onClip(clip, samples);
@@ -58,6 +65,24 @@ export async function evaluateModel(
   }
   return clips;
 }
+
+/** A judge of wave shapes that has heard training clips of each through the codec. */
+function trainedJudge(musicgen: MusicGen, duration: number): WaveShapeJudge {
+  const specs = WAVE_SHAPES.flatMap((shape) =>
+    specsOf("train")
+      .filter(({ part }) => part.instrument === shape)
+      .slice(0, EXAMPLES_OF_A_SHAPE),
+  );
+  const clips = reconstructions(musicgen, specs, duration);
+  return new WaveShapeJudge(
+    specs.map(({ part }, i) => ({
+      shape: WAVE_SHAPES.find((shape) => shape === part.instrument)!,
+      harmonics: harmonics(clips[i], musicgen.sampleRate),
+    })),
+  );
+}
+
+const EXAMPLES_OF_A_SHAPE = 24;
 
 /** The real clips after coding and decoding. */
 function reconstructions({ codec }: MusicGen, specs: readonly PartSpec[], duration: number): Float32Array[] {

@@ -25,8 +25,8 @@ const configured = "as the model's config says";
 const OPTIONS = {
   model: {
     takes: "text",
-    help: "run signature, checkpoint, folder, or a published model (facebook/musicgen-small)",
-    absent: "newest checkpoint",
+    help: "default (the shipped model), run signature, checkpoint, folder, or a published model (facebook/musicgen-small)",
+    absent: "newest checkpoint, or the shipped model",
   },
   duration: {
     takes: "number",

@@ -3,7 +3,7 @@ import type { ClipSpec, Direction, Part } from "../data/example/specs.ts";
 import { direction } from "./direction.ts";
 import { tempo } from "./tempo.ts";
 import { tonic } from "./tonic.ts";
-import { type WaveShape, waveShape } from "./wave_shape.ts";
+import { WAVE_SHAPES, type WaveShapeJudge } from "./wave_shape.ts";
 
 /** A clip of the example music that has a pitched part. */
 export type PartSpec = ClipSpec & { part: Part };
@@ -14,18 +14,11 @@ export interface Quality {
   /** What the words ask for; null when they don't. */
   wanted(spec: PartSpec): string | number | null;
   /** What is heard. The spec tells the analysis its other qualities, never the one in question. */
-  heard(samples: Float32Array, sampleRate: number, spec: PartSpec): string | number;
+  heard(samples: Float32Array, sampleRate: number, spec: PartSpec, judge: WaveShapeJudge): string | number;
   matches(heard: string | number, wanted: string | number): boolean;
 }
 
 const equal = (a: string | number, b: string | number) => a === b;
-
-const WAVE_SHAPES: readonly string[] = [
-  "sine wave",
-  "triangle wave",
-  "square wave",
-  "sawtooth wave",
-] satisfies WaveShape[];
 
 export const QUALITIES = {
   pitchClass: {
@@ -44,8 +37,8 @@ export const QUALITIES = {
   },
   waveShape: {
     title: "wave shape",
-    wanted: ({ part }) => (WAVE_SHAPES.includes(part.instrument) ? part.instrument : null),
-    heard: (samples, sampleRate) => waveShape(samples, sampleRate),
+    wanted: ({ part }) => WAVE_SHAPES.find((shape) => shape === part.instrument) ?? null,
+    heard: (samples, sampleRate, _, judge) => judge.judge(samples, sampleRate),
     matches: equal,
   },
   direction: {
@@ -67,13 +60,18 @@ export type Hearing = Partial<
 >;
 
 /** Listens to a clip for all that its description asks. */
-export function listen(samples: Float32Array, sampleRate: number, spec: PartSpec): Hearing {
+export function listen(
+  samples: Float32Array,
+  sampleRate: number,
+  spec: PartSpec,
+  judge: WaveShapeJudge,
+): Hearing {
   const hearing: Hearing = {};
   for (const name of QUALITY_NAMES) {
     const quality: Quality = QUALITIES[name];
     const wanted = quality.wanted(spec);
     if (wanted === null) continue;
-    const heard = quality.heard(samples, sampleRate, spec);
+    const heard = quality.heard(samples, sampleRate, spec, judge);
     hearing[name] = { wanted, heard, right: quality.matches(heard, wanted) };
   }
   return hearing;

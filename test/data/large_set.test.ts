@@ -27,7 +27,10 @@ test("no held-out description is one of training's", () => {
 
 test("every clip lasts 8 s: bars that would go on are cut", () => {
   for (const spec of specs) assert.equal(clipFrames(spec), 8 * spec.sampleRate);
-  assert.equal(clipFrames({ ...specs[0], cutAt: 100 }), Math.round((specs[0].beats * 60 * 16000) / specs[0].bpm));
+  assert.equal(
+    clipFrames({ ...specs[0], cutAt: 100 }),
+    Math.round((specs[0].beats * 60 * 16000) / specs[0].bpm),
+  );
 });
 
 test("keys, tempos and instruments are balanced in training", () => {

@@ -6,15 +6,31 @@ import { synthesizeClip } from "../../src/data/example/synthesize.ts";
 import { direction, shareRising } from "../../src/listening/direction.ts";
 import { tempo } from "../../src/listening/tempo.ts";
 import { tonic } from "../../src/listening/tonic.ts";
-import { harmonics, waveShape } from "../../src/listening/wave_shape.ts";
-import { chance, type Hearing, listen, type PartSpec, QUALITY_NAMES, share } from "../../src/listening/wishes.ts";
+import { harmonics, WAVE_SHAPES, WaveShapeJudge } from "../../src/listening/wave_shape.ts";
+import {
+  chance,
+  type Hearing,
+  listen,
+  type PartSpec,
+  QUALITY_NAMES,
+  share,
+} from "../../src/listening/wishes.ts";
 
 const sampleRate = 16000;
 const heldOut = largeExampleSpecs().filter(
   (spec): spec is PartSpec => spec.split === "valid" && spec.part !== null,
 );
 const few = heldOut.slice(0, 40);
-const hearings = few.map((spec) => listen(synthesizeClip(spec).samples[0], sampleRate, spec));
+const examples = WAVE_SHAPES.flatMap((shape) =>
+  heldOut.filter(({ part }) => part.instrument === shape).slice(10, 18),
+);
+const judge = new WaveShapeJudge(
+  examples.map((spec) => ({
+    shape: WAVE_SHAPES.find((shape) => shape === spec.part.instrument)!,
+    harmonics: harmonics(synthesizeClip(spec).samples[0], sampleRate),
+  })),
+);
+const hearings = few.map((spec) => listen(synthesizeClip(spec).samples[0], sampleRate, spec, judge));
 
 for (const [name, least] of [
   ["pitchClass", 0.9],
@@ -58,8 +74,8 @@ test("harmonics have the levels of the wave's Fourier series: 1/9 for a triangle
     ["square wave", -9.5],
   ] as const) {
     const clip = synthesizeClip(plain({ instrument }));
-    assert.ok(Math.abs(harmonics(clip.samples[0], sampleRate).third - decibels) < 2);
-    assert.equal(waveShape(clip.samples[0], sampleRate), instrument);
+    assert.ok(Math.abs(harmonics(clip.samples[0], sampleRate)[1] - decibels) < 2);
+    assert.equal(judge.judge(clip.samples[0], sampleRate), instrument);
   }
 });
 
@@ -71,7 +87,7 @@ test("silence has neither steps up nor down", () => {
 
 test("a description is only asked for what it says: wording 0 leaves the direction out, and a bell has no wave shape", () => {
   const spec = plain({ instrument: "bell" });
-  assert.deepEqual(Object.keys(listen(new Float32Array(16000), sampleRate, { ...spec, wording: 0 })), [
+  assert.deepEqual(Object.keys(listen(new Float32Array(16000), sampleRate, { ...spec, wording: 0 }, judge)), [
     "pitchClass",
     "tempo",
   ]);

@@ -1,8 +1,8 @@
 /** Codecs by the names that configs give them (`compression_model_checkpoint`). */
 import { existsSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { isAudiocraftFile, openAudiocraftPackage } from "../../checkpoint/audiocraft.ts";
+import { embeddedFile } from "../../checkpoint/embedded.ts";
 import { openHubWeights, resolveHubFile } from "../../checkpoint/hub.ts";
 import type { Progress } from "../../checkpoint/hub_download.ts";
 import { readJsonObject } from "../../checkpoint/json.ts";
@@ -48,7 +48,7 @@ export async function loadCompressionModel(
   const [, kind, name] = /^\/\/(\w+)\/(.+)$/.exec(spec) ?? [null, "path", spec];
   switch (kind) {
     case "embedded":
-      return loadFile(spec, fileURLToPath(new URL(`../../../assets/${name}.safetensors`, import.meta.url)));
+      return loadFile(spec, embeddedFile(spec)!);
     case "pretrained":
       return loadPretrained(spec, name, options);
     case "sig":
