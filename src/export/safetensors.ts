@@ -4,12 +4,13 @@ import { dirname } from "node:path";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { encodecSections } from "./encodec_sections.ts";
 import type { ExportOptions } from "./huggingface.ts";
+import type { TrainingRun } from "./provenance.ts";
 import { type CodecSource, DTYPES, type MusicGenSource, tensorOf } from "./source.ts";
 import { version } from "./version.ts";
 
 /** A checkpoint that `model=<path>` and `continue_from=<path>` take. */
 export async function exportCheckpoint(
-  { lm, config, name, metadata }: MusicGenSource,
+  { lm, config, name, metadata, runs }: MusicGenSource,
   path: string,
   { dtype, onProgress }: ExportOptions,
 ): Promise<void> {
@@ -26,6 +27,7 @@ export async function exportCheckpoint(
       exported: version(),
       ...(history === undefined ? {} : { history }),
       ...(git_commit === undefined ? {} : { git_commit }),
+      ...provenance(runs),
     },
     { onProgress },
   );
@@ -33,12 +35,16 @@ export async function exportCheckpoint(
 
 /** A codec file, as `compression_model_checkpoint=<path>` takes it. */
 export async function exportCodecFile(
-  { network }: CodecSource,
+  { network, runs }: CodecSource,
   path: string,
   { dtype, onProgress }: ExportOptions,
 ): Promise<void> {
   mkdirSync(dirname(path), { recursive: true });
   const tensors = network.namedParameters().map(([name, p]) => tensorOf(name, p, DTYPES[dtype]));
   const config = JSON.stringify(encodecSections(network.options));
-  await writeSafetensors(path, tensors, { config, exported: version() }, { onProgress });
+  await writeSafetensors(path, tensors, { config, exported: version(), ...provenance(runs) }, { onProgress });
+}
+
+function provenance(runs: TrainingRun[]): Record<string, string> {
+  return runs.length === 0 ? {} : { provenance: JSON.stringify(runs) };
 }

@@ -2,7 +2,7 @@
 import { basename } from "node:path";
 import type { Dtype, TypedArray } from "../checkpoint/dtypes.ts";
 import type { TensorSource } from "../checkpoint/safetensors.ts";
-import { asMusicGenConfig, type ComposedConfig, type MusicGenConfig } from "../config/index.ts";
+import { asMusicGenConfig, type ComposedConfig, composeTrainConfig, type MusicGenConfig } from "../config/index.ts";
 import { UserError } from "../errors.ts";
 import { buildLM } from "../models/builders.ts";
 import { T5Conditioner } from "../models/conditioners/t5.ts";
@@ -12,7 +12,10 @@ import type { MusicGenLM } from "../models/lm/lm.ts";
 import type { T5Encoder } from "../models/t5/encoder.ts";
 import { loadT5Encoder } from "../models/t5/load.ts";
 import type { Parameter } from "../nn/index.ts";
+import { locateModel } from "../solvers/resolve.ts";
 import { openMusicGen } from "../solvers/trained.ts";
+import { resolveDoraDir } from "../xp/folder.ts";
+import { type TrainingRun, trainingRuns } from "./provenance.ts";
 
 /** The floating types that files can have. */
 export const DTYPES = { float32: "F32", float16: "F16", bfloat16: "BF16" } as const satisfies Record<
@@ -25,6 +28,8 @@ export interface CodecSource {
   kind: "codec";
   /** What it is called. */
   name: string;
+  /** The runs that made it; [] for published ones. */
+  runs: TrainingRun[];
   network: EncodecNetwork;
 }
 
@@ -35,6 +40,8 @@ export interface MusicGenSource {
   epochs: number;
   /** What is known of its origin, for the model card. */
   provenance: Record<string, string>;
+  /** The runs that made it; [] for published ones. */
+  runs: TrainingRun[];
   /** Of its checkpoint; {} for published models. */
   metadata: Readonly<Record<string, string>>;
   config: ComposedConfig;
@@ -55,7 +62,8 @@ export async function loadMusicGenSource(name: string | null): Promise<MusicGenS
       file: basename(found.path),
       ...(commit && commit !== "unknown" ? { "git commit": commit } : {}),
     };
-    return { kind: "musicgen", name: publicName(signature), epochs, provenance, metadata, config, cfg, lm };
+    const runs = trainingRuns(found.path, runFolder());
+    return { kind: "musicgen", name: publicName(signature), epochs, provenance, runs, metadata, config, cfg, lm };
   } finally {
     found.close();
   }
@@ -65,7 +73,17 @@ export async function loadMusicGenSource(name: string | null): Promise<MusicGenS
 export async function loadCodecSource(spec: string, sampleRate?: number): Promise<CodecSource> {
   const codec = await loadCompressionModel(spec, { sampleRate });
   if (!(codec instanceof EncodecCompressionModel)) throw new UserError(`${spec} is not an EnCodec`);
-  return { kind: "codec", name: publicName(spec), network: codec.model };
+  return { kind: "codec", name: publicName(spec), runs: runsOf(spec), network: codec.model };
+}
+
+function runsOf(codec: string): TrainingRun[] {
+  if (codec.startsWith("//pretrained/")) return [];
+  const location = locateModel(codec, runFolder());
+  return location.kind === "checkpoint" ? trainingRuns(location.path, runFolder()) : [];
+}
+
+function runFolder(): string {
+  return resolveDoraDir(composeTrainConfig([]));
 }
 
 /** The T5 of a model: the trained one inside, or the one that the config names. */

@@ -136,12 +136,12 @@ test("EncodecModel takes and gives arrays: as many codebooks as asked for, as ma
   const tone = Float32Array.from({ length: 1000 }, (_, i) => Math.sin(i / 5));
   const audio = [[tone], [tone.map((x) => x / 2)]];
   const all = model.encode(audio);
-  assert.deepEqual(all.shape, [2, 4, 2]);
+  assert.deepEqual(all.shape, [2, 4, 4]);
   const decoded = model.decode(all);
   assert.deepEqual([decoded.length, decoded[0].length, decoded[0][0].length], [2, 1, 1000]);
-  const two = model.encode(audio, { bandwidth: 0.4 }); // 2 x 8 bits x 25 a second
+  const two = model.encode(audio, { bandwidth: 1 }); // 2 x 10 bits x 50 a second
   assert.deepEqual(two, model.encode(audio, { numCodebooks: 2 }));
-  assert.deepEqual([...two.codes.slice(0, 4)], [...all.codes.slice(0, 4)]);
+  assert.deepEqual([...two.codes.slice(0, 8)], [...all.codes.slice(0, 8)]);
   const silenced = [[tone.map((x, i) => (i < 300 ? x : 0))], audio[1]];
   assert.deepEqual(model.encode(audio, { lengths: [300, 1000] }).codes, model.encode(silenced).codes);
   const decoder = model.streamingDecoder(2, null, 2);
@@ -150,19 +150,19 @@ test("EncodecModel takes and gives arrays: as many codebooks as asked for, as ma
   const streamed = [...pushed[1][0], ...rest[1][0]].slice(0, 1000);
   assertClose(tf.tensor1d(streamed), tf.tensor1d(model.decode(two)[1][0]), 1e-5);
   assert.equal(model.codec.numCodebooks, 4);
-  assert.throws(() => model.encode(audio, { bandwidth: 1.2 }), /6 codebooks.*has 4/);
+  assert.throws(() => model.encode(audio, { bandwidth: 3 }), /6 codebooks.*has 4/);
   assert.throws(() => model.encode([[tone, tone]]), /2 channels/);
 });
 
-test("the embedded codec: 16 kHz mono, 25 frames a second, 4 codebooks of 256, 40 ms a frame there and back", async () => {
+test("the embedded codec: 16 kHz mono, 50 frames a second, 4 codebooks of 1024", async () => {
   const codec = await loadCompressionModel("//embedded/encodec_tiny_16khz");
   assert.deepEqual(
     [codec.sampleRate, codec.channels, codec.frameRate, codec.numCodebooks, codec.cardinality],
-    [16000, 1, 25, 4, 256],
+    [16000, 1, 50, 4, 1024],
   );
   const wav = tf.sin(tf.mul(tf.range(0, 16000), (2 * Math.PI * 440) / 16000)).reshape([1, 1, 16000]);
   const { codes } = codec.encode(wav);
-  assert.deepEqual(codes.shape, [1, 4, 25]);
+  assert.deepEqual(codes.shape, [1, 4, 50]);
   assert.ok(new Set(codes.dataSync()).size > 4, "a tone takes different codes");
   assert.deepEqual(codec.decode(codes).shape, [1, 1, 16000]);
 });
