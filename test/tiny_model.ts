@@ -1,4 +1,4 @@
-/** A MusicGen of a few thousand random weights on the embedded codec, for tests of what is around it. */
+/** A MusicGen of a few thousand random weights on the debug codec, for tests of what is around it. */
 import { composeTrainConfig } from "../src/config/index.ts";
 import { asMusicGenConfig } from "../src/config/schema.ts";
 import { buildCompressionModel, buildLM, trainedDuration } from "../src/models/builders.ts";
@@ -7,6 +7,8 @@ import { writeUntrainedCheckpoint } from "../src/solvers/untrained.ts";
 
 /** One layer, trained on "segments" of one second: 25 frames. */
 const SMALL = [
+  "compression_model_checkpoint=//pretrained/debug_compression_model",
+  "transformer_lm.card=400",
   "transformer_lm.dim=32",
   "transformer_lm.num_layers=1",
   "dataset.segment_duration=1",

@@ -90,7 +90,7 @@ test("a codec decodes what it encoded", async () => {
   const codec = await EncodecModel.fromPretrained("//embedded/encodec_tiny_16khz");
   const { samples } = convertAudio(await readAudio(intro), codec);
   const coded = codec.encode([samples]);
-  assert.deepEqual(coded.shape, [1, 4, 75]);
+  assert.deepEqual(coded.shape, [1, 4, 150]);
   const [decoded] = codec.decode(coded);
   assert.deepEqual([decoded.length, decoded[0].length], [1, 48000]);
 });

@@ -190,7 +190,7 @@ test("the debug codec is the same every time, and codes noise with many entries 
 test("what can't be had is refused by name", async () => {
   await assertRefused("//sig/ffffffff", /no experiment 'ffffffff'/);
   await assertRefused("//pretrained/dac_44khz", /\/\/pretrained\/dac_44khz: DAC codecs are not built/);
-  await assertRefused("//embedded/nothing", /nothing\.safetensors/);
+  await assertRefused("//embedded/nothing", /no embedded model nothing; there are .*encodec_tiny_16khz/);
   await assertRefused("//elsewhere/x", /elsewhere/);
   await assertRefused(join(scratch, "missing.safetensors"), /no file/);
 });
