@@ -1,6 +1,7 @@
 /**
  * `npm run generate -- "a description" ["another"] [duration=8] [out=FOLDER] [seed=1] …`: audio from a model's files alone.
  */
+import { embeddedName } from "./checkpoint/embedded.ts";
 import { composeTrainConfig, PROJECT_ROOT } from "./config/index.ts";
 import type { MusicGenConfig } from "./config/schema.ts";
 import { type AudioClip, AudioReadError } from "./data/audio/audio.ts";
@@ -34,12 +35,14 @@ export async function main(argv: string[]): Promise<number> {
   configureRuntime({ device: checkedDevice(device), jit: jit as RuntimeOptions["jit"] });
   const { loadMusicGen } = await import("./solvers/trained.ts");
   const doraDir = resolveDoraDir(composeTrainConfig([]));
-  const { musicgen, cfg, signature, epochs } = await loadMusicGen(
+  const { musicgen, cfg, signature, epochs, path } = await loadMusicGen(
     options.model ?? null,
     doraDir,
     options.weights as WeightType | undefined,
   );
   process.stderr.write(`model ${signature}${epochs > 0 ? `, ${epochs} epochs` : ""}\n`);
+  if (!options.model && embeddedName(path) !== null)
+    process.stderr.write("that is the shipped model; after `npm run train` it is your own\n");
   setStyle(musicgen, options);
   if (!options.unconditional && jobs.every(({ description }) => description === null))
     process.stderr.write("no description given: generating without one\n");

@@ -1,6 +1,6 @@
 /** The models that come with the program: files in assets/. */
 import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../errors.ts";
 
@@ -8,6 +8,11 @@ const FOLDER = fileURLToPath(new URL("../../assets/", import.meta.url));
 
 /** What `default` stands for as the name of a model. */
 export const DEFAULT_MODEL = "//embedded/musicgen_tiny_16khz";
+
+/** What an embedded file is called; null for files from elsewhere. */
+export function embeddedName(path: string): string | null {
+  return resolve(path).startsWith(FOLDER) ? basename(path, ".safetensors") : null;
+}
 
 /** The file of `//embedded/NAME`, or of `default`; null for other names. @throws UserError when there is no such model */
 export function embeddedFile(spec: string): string | null {

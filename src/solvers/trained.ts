@@ -1,4 +1,5 @@
 /** A trained model out of its files alone: the config inside says how to build it. */
+import { embeddedName } from "../checkpoint/embedded.ts";
 import { type ComposedConfig, composeTrainConfig } from "../config/index.ts";
 import { asMusicGenConfig, type MusicGenConfig } from "../config/schema.ts";
 import { buildCompressionModel, buildLM, trainedDuration } from "../models/builders.ts";
@@ -12,7 +13,7 @@ import { locateModel } from "./resolve.ts";
 
 /** A language model that has been found, whatever program wrote it, and not yet loaded. */
 export interface FoundModel {
-  /** A run's signature, or what a published model is called. */
+  /** A run's signature, or what a published or shipped model is called. */
   signature: string;
   /** Where the weights are. */
   path: string;
@@ -32,19 +33,25 @@ export interface LoadedMusicGen {
   cfg: MusicGenConfig;
   signature: string;
   epochs: number;
+  path: string;
 }
 
 /**
  * Finds and opens a model. `name`: a checkpoint or the signature of a run; a Hugging Face folder or repository
  * ("facebook/musicgen-small", "//pretrained/facebook/musicgen-small", "small"); AudioCraft's `state_dict.bin`, `checkpoint.th`, or the
- * folder of one; null is the newest checkpoint.
+ * folder of one; `default`, the shipped model; null is the newest checkpoint, or else the shipped model.
  * @throws UserError when there is none, or its files are missing or damaged
  */
 export async function openMusicGen(name: string | null, doraDir?: string): Promise<FoundModel> {
   const location = locateModel(name, doraDir ?? resolveDoraDir(composeTrainConfig([])));
   if (location.kind === "checkpoint") {
     const trained = openTrained(location.path);
-    return { ...trained, path: location.path, loadInto: (lm) => loadState(lm, trained.weights) };
+    return {
+      ...trained,
+      signature: embeddedName(location.path) ?? trained.signature,
+      path: location.path,
+      loadInto: (lm) => loadState(lm, trained.weights),
+    };
   }
   const pretrained = await openPretrained(location.name);
   return { ...pretrained, signature: pretrained.name, epochs: 0, metadata: {} };
@@ -67,7 +74,7 @@ export async function loadMusicGen(
     lm.compress(weights);
     found.loadInto(lm);
     const musicgen = new MusicGen(lm, codec, trainedDuration(cfg));
-    return { musicgen, cfg, signature: found.signature, epochs: found.epochs };
+    return { musicgen, cfg, signature: found.signature, epochs: found.epochs, path: found.path };
   } finally {
     found.close();
   }
