@@ -43,4 +43,4 @@ export const CONFIG_OVERRIDES = [
   "dataset.batch_size=8",
 ];
 /** The tiny default of `npm run train`, which `start` starts: for the peer, which has no such thing. */
-export const DEFAULT_RUN: ModelSize = { dim: 128, layers: 4, heads: 4, card: 256, batch: 16, frames: 100 };
+export const DEFAULT_RUN: ModelSize = { dim: 128, layers: 4, heads: 4, card: 1024, batch: 4, frames: 300 };

@@ -1,5 +1,6 @@
 /** The command line of `eval`. */
 
+import { HELD_OUT } from "../data/example/large_set.ts";
 import { UserError } from "../errors.ts";
 import { type Options, parseArguments } from "../generate/arguments.ts";
 
@@ -9,7 +10,7 @@ Generates for held-out descriptions of the example music and listens, by signal 
 wave shape, direction; beside it chance, and the codec's reconstruction of real clips, which is the most that can be reached.
 
   MODEL         default (the shipped model), run signature, checkpoint    the newest checkpoint
-  samples       how many of the 200 held-out descriptions                 200
+  samples       how many of the ${HELD_OUT} held-out descriptions                 ${HELD_OUT}
   duration      seconds of each clip                                      8
   out           folder for the page, the clips and results.json           evals/<model>
   seed          the same seed gives the same clips                        0
@@ -40,24 +41,18 @@ const KEYS = [
   "weights",
 ];
 
-/** The last description of the held-out set. */
-export const HELD_OUT = 200;
-
 /** @throws UserError for what the command does not know */
 export function parseEvalArguments(argv: readonly string[]): EvalArguments {
-  const isSamples = (word: string) => /^(--)?(num_)?samples=/.test(word);
-  const { descriptions, options } = parseArguments(argv.filter((word) => !isSamples(word)));
-  const text = argv.filter(isSamples).at(-1)?.split("=")[1] ?? String(HELD_OUT);
-  const samples = Number(text);
-  if (!Number.isInteger(samples) || samples < 1 || samples > HELD_OUT)
-    throw new UserError(
-      `samples=${text}: a whole number from 1 to ${HELD_OUT}, the held-out descriptions that there are`,
-    );
-  const unknown = Object.keys(options).find((key) => !KEYS.includes(key) && key !== "model");
-  if (unknown) throw new UserError(`eval has no option ${unknown}; it has ${KEYS.join(", ")}, samples`);
+  const words = argv.map((word) => word.replace(/^(--samples(?==|$)|samples(?==))/, "--num_samples"));
+  const { descriptions, options } = parseArguments(words);
+  const { num_samples: samples = HELD_OUT, model, ...others } = options;
+  if (samples > HELD_OUT)
+    throw new UserError(`samples=${samples}: there are ${HELD_OUT} held-out descriptions`);
+  const unknown = Object.keys(others).find((key) => !KEYS.includes(key));
+  if (unknown) throw new UserError(`eval has no option ${unknown}; it has samples, ${KEYS.join(", ")}`);
   if (descriptions.length > 1)
     throw new UserError(
-      `one model at a time: ${descriptions.join(", ")} (descriptions are those of the held-out clips)`,
+      `eval takes one model, and was given ${descriptions.map((each) => `"${each}"`).join(", ")}`,
     );
-  return { model: options.model ?? descriptions[0] ?? null, samples, options };
+  return { model: model ?? descriptions[0] ?? null, samples, options: others };
 }

@@ -23,7 +23,14 @@ export interface TrainingRun {
 export function trainingRuns(path: string, doraDir: string): TrainingRun[] {
   if (!path.endsWith(".safetensors") || !existsSync(path)) return [];
   const reader = openSafetensors(path);
-  const { provenance, "xp.argv": argv, "xp.cfg": yaml, "xp.sig": signature, git_commit, history } = reader.metadata;
+  const {
+    provenance,
+    "xp.argv": argv,
+    "xp.cfg": yaml,
+    "xp.sig": signature,
+    git_commit,
+    history,
+  } = reader.metadata;
   reader.close();
   if (provenance !== undefined) return JSON.parse(provenance);
   if (argv === undefined || yaml === undefined) return [];

@@ -2,7 +2,12 @@
 import { basename } from "node:path";
 import type { Dtype, TypedArray } from "../checkpoint/dtypes.ts";
 import type { TensorSource } from "../checkpoint/safetensors.ts";
-import { asMusicGenConfig, type ComposedConfig, composeTrainConfig, type MusicGenConfig } from "../config/index.ts";
+import {
+  asMusicGenConfig,
+  type ComposedConfig,
+  composeTrainConfig,
+  type MusicGenConfig,
+} from "../config/index.ts";
 import { UserError } from "../errors.ts";
 import { buildLM } from "../models/builders.ts";
 import { T5Conditioner } from "../models/conditioners/t5.ts";
@@ -63,7 +68,17 @@ export async function loadMusicGenSource(name: string | null): Promise<MusicGenS
       ...(commit && commit !== "unknown" ? { "git commit": commit } : {}),
     };
     const runs = trainingRuns(found.path, runFolder());
-    return { kind: "musicgen", name: publicName(signature), epochs, provenance, runs, metadata, config, cfg, lm };
+    return {
+      kind: "musicgen",
+      name: publicName(signature),
+      epochs,
+      provenance,
+      runs,
+      metadata,
+      config,
+      cfg,
+      lm,
+    };
   } finally {
     found.close();
   }

@@ -39,8 +39,10 @@ test("the page says what was heard instead, and descriptions cannot break it", (
 });
 
 test("MODEL, samples and generation options are read; without them all 200 of the newest checkpoint", () => {
-  const { model, samples, options } = parseEvalArguments(["default", "samples=20", "--cfg-coef", "2"]);
-  assert.deepEqual([model, samples, options.cfg_coef], ["default", 20, 2]);
+  for (const given of [["samples=20"], ["--samples=20"], ["--samples", "20"]]) {
+    const { model, samples, options } = parseEvalArguments(["default", ...given, "--cfg-coef", "2"]);
+    assert.deepEqual([model, samples, options], ["default", 20, { cfg_coef: 2 }]);
+  }
   assert.deepEqual(
     [parseEvalArguments([])].map((each) => [each.model, each.samples]),
     [[null, 200]],

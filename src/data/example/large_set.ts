@@ -21,7 +21,8 @@ import {
 } from "./specs.ts";
 
 const TRAIN_CLIPS = 4000;
-const HELD_OUT = 200;
+/** Descriptions that are kept out of training. */
+export const HELD_OUT = 200;
 
 /** Every n-th training clip is drums alone. */
 const DRUMS_EVERY = 40;
