@@ -34,7 +34,7 @@ test("scores are shares from 0 to 1", () => {
 test("the page says what was heard instead, and descriptions cannot break it", () => {
   const page = resultPage("default", [clip(9, 0)]);
   assert.match(page, /A instead of C/);
-  assert.match(page, /&lt;bell&gt;/);
+  assert.match(page, /&#60;bell&#62;/);
   assert.ok(!page.includes("<bell>"));
 });
 
