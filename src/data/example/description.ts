@@ -47,7 +47,7 @@ const DRUM_MOODS: Record<Tempo, [string, string]> = {
 
 /** The metadata of a clip. `duration` is in seconds; a clip of drums alone has the empty key. */
 export function describeClip(spec: ClipSpec): Sidecar {
-  const { part, tempo, bpm } = spec;
+  const { part, tempo } = spec;
   const instrument = part ? INSTRUMENT_WORDS[part.instrument].noun : "drums";
   const moods = part ? MOODS[part.key.mode][tempo] : DRUM_MOODS[tempo];
   const what = part ? part.pattern : `${spec.groove} drum beat`;
@@ -59,7 +59,7 @@ export function describeClip(spec: ClipSpec): Sidecar {
     description: part ? describePart(spec, part) : describeDrums(spec),
     keywords: [tempo, instrument, what, ...(part && spec.groove ? ["drum beat"] : []), ...moods].join(", "),
     duration: clipFrames(spec) / spec.sampleRate,
-    bpm,
+    bpm: spokenBpm(spec),
     genre: genre(spec),
     title: capitalize(part ? `${tempo} ${patternPhrase(part)} in ${keyName(part.key)}` : `${tempo} ${what}`),
     name: `example_${spec.id}`,
@@ -68,12 +68,18 @@ export function describeClip(spec: ClipSpec): Sidecar {
   };
 }
 
+/** Descriptions have whole numbers. */
+function spokenBpm({ bpm }: ClipSpec): number {
+  return Math.round(bpm);
+}
+
 export function keyName(key: Key): string {
   return `${(key.mode === "major" ? MAJOR_NAMES : MINOR_NAMES)[key.tonic]} ${key.mode}`;
 }
 
 function describePart(spec: ClipSpec, part: Part): string {
-  const { tempo, bpm } = spec;
+  const { tempo } = spec;
+  const bpm = spokenBpm(spec);
   const key = keyName(part.key);
   const mood = MOODS[part.key.mode][tempo][spec.mood];
   const words = INSTRUMENT_WORDS[part.instrument];
@@ -97,7 +103,8 @@ function describePart(spec: ClipSpec, part: Part): string {
 }
 
 function describeDrums(spec: ClipSpec): string {
-  const { tempo, bpm, groove } = spec;
+  const { tempo, groove } = spec;
+  const bpm = spokenBpm(spec);
   const mood = DRUM_MOODS[tempo][spec.mood];
   const and = spec.effect === "dry" ? "" : ` with ${spec.effect}`;
   switch (spec.wording) {

@@ -11,7 +11,7 @@ import { synthesizeClip } from "./synthesize.ts";
 import { writeClip } from "./write_clip.ts";
 
 /** Raise it when any clip or description changes: folders of another version are made anew. */
-const VERSION = 1;
+const VERSION = 2;
 
 /** Folders relative to the project root, which is also what the manifests' paths begin with, and the clips in them. */
 const SETS = {

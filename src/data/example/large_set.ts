@@ -48,8 +48,8 @@ export function largeExampleSpecs(): ClipSpec[] {
 
   const specs = range(TRAIN_CLIPS).map((i) => {
     if (i % DRUMS_EVERY > 0) return { ...draw(random), ...rest(i, random), split: "train" as const };
-    const tempo = TEMPOS[random.randint(TEMPOS.length)];
-    const groove = GROOVES[random.randint(GROOVES.length)];
+    const tempo = drawn(TEMPOS, random);
+    const groove = drawn(GROOVES, random);
     return { part: null, tempo, ...rest(i, random), groove, split: "train" as const };
   });
   return [
@@ -57,7 +57,7 @@ export function largeExampleSpecs(): ClipSpec[] {
     ...heldOut.map((each, i) => ({ ...each, ...rest(TRAIN_CLIPS + i, random), split: "valid" as const })),
   ].map((spec) => ({
     ...spec,
-    bpm: TEMPO_RANGES[spec.tempo].bpm[random.randint(4)],
+    bpm: drawn(TEMPO_RANGES[spec.tempo].bpm, random),
     beats: BEATS[spec.tempo],
   }));
 }
@@ -96,13 +96,17 @@ function rest(i: number, random: TorchGenerator) {
     seed: 100_000 + i,
     groove: random.rand() < 0.4 ? ("rock" as const) : null,
     cutAt: SECONDS,
-    effect: (["dry", "echo", "reverb"] as const)[random.randint(3)],
+    effect: drawn(["dry", "echo", "reverb"] as const, random),
     wording: random.randint(5),
     mood: random.randint(2) as 0 | 1,
     sampleRate: 16000,
     channels: 1 as const,
     format: "wav" as const,
   };
+}
+
+function drawn<T>(items: readonly T[], random: TorchGenerator): T {
+  return items[random.randint(items.length)];
 }
 
 function shuffled<T>(items: T[], random: TorchGenerator): T[] {
