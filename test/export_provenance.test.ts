@@ -1,6 +1,6 @@
 /** Where weights come from: files tell the runs that made them. */
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -16,6 +16,7 @@ after(() => rmSync(doraDir, { recursive: true }));
 async function checkpoint(signature: string, overrides: string[]): Promise<string> {
   const folder = join(doraDir, "xps", signature);
   mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, ".argv.json"), JSON.stringify(overrides));
   const path = join(folder, "checkpoint.safetensors");
   await writeSafetensors(path, [{ name: "x", dtype: "F32", shape: [1], data: () => new Float32Array(1) }], {
     "xp.cfg": composeTrainConfig(overrides).toYaml(),
