@@ -13,8 +13,8 @@ import { writeAudio } from "./data/audio/write.ts";
 import { type EvalArguments, help, parseEvalArguments } from "./eval/arguments.ts";
 import { resultPage } from "./eval/page.ts";
 import { HEADER, scores, tableRows } from "./eval/results.ts";
+import { samplingOf } from "./generate/sampling.ts";
 import { terminal } from "./log/live_line.ts";
-import { configuredParams } from "./models/musicgen/configured.ts";
 import type { WeightType } from "./nn/weight_types.ts";
 import { checkedDevice, configureRuntime, type RuntimeOptions } from "./runtime/options.ts";
 import { resolveDoraDir, writeFileAtomic } from "./xp/folder.ts";
@@ -45,14 +45,7 @@ async function evaluate({ model, samples, options }: EvalArguments): Promise<str
     resolveDoraDir(composeTrainConfig([])),
     options.weights as WeightType | undefined,
   );
-  const configured = configuredParams(cfg);
-  const generation = {
-    useSampling: options.use_sampling ?? configured.useSampling,
-    temperature: options.temperature ?? configured.temperature,
-    topK: options.top_k ?? configured.topK,
-    topP: options.top_p ?? configured.topP,
-    cfgCoef: options.cfg_coef ?? configured.cfgCoef,
-  };
+  const generation = samplingOf(cfg, options);
   const duration = options.duration ?? Math.min(DEFAULT_SECONDS, musicgen.maxDuration);
   const folder = resolve(PROJECT_ROOT, options.out ?? join("evals", signature.replace(/[^\w.-]+/g, "-")));
   mkdirSync(join(folder, "clips"), { recursive: true });

@@ -12,9 +12,9 @@ import { UserError } from "./errors.ts";
 import { help, type Options, parseArguments } from "./generate/arguments.ts";
 import { batches, type Job, plannedJobs } from "./generate/jobs.ts";
 import { checkOutputs, type OutputOptions, writeOutput } from "./generate/output.ts";
+import { samplingOf } from "./generate/sampling.ts";
 import { streamToOutput } from "./generate/stream.ts";
 import { terminal } from "./log/live_line.ts";
-import { configuredParams } from "./models/musicgen/configured.ts";
 import type { GenerateOptions } from "./models/musicgen/params.ts";
 import type { MusicGen } from "./models/musicgen.ts";
 import type { WeightType } from "./nn/weight_types.ts";
@@ -113,17 +113,10 @@ async function requestOf(
   cfg: MusicGenConfig,
   options: Options,
 ): Promise<GenerateOptions> {
-  const configured = configuredParams(cfg);
   const [{ duration, promptAudio, promptDuration }] = jobs;
   const prompt = promptAudio === null ? null : await read("prompt_audio", promptAudio, promptDuration);
   return {
-    useSampling: options.use_sampling ?? configured.useSampling,
-    temperature: options.temperature ?? configured.temperature,
-    topK: options.top_k ?? configured.topK,
-    topP: options.top_p ?? configured.topP,
-    cfgCoef: options.cfg_coef ?? configured.cfgCoef,
-    cfgCoefBeta: options.cfg_coef_beta ?? configured.cfgCoefBeta,
-    twoStepCfg: options.two_step_cfg ?? configured.twoStepCfg,
+    ...samplingOf(cfg, options),
     extendStride: options.extend_stride,
     duration: duration ?? musicgen.maxDuration,
     seed: jobs.map(({ seed }) => seed),

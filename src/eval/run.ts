@@ -68,17 +68,20 @@ export async function evaluateModel(
 
 /** A judge of wave shapes that has heard training clips of each through the codec. */
 function trainedJudge(musicgen: MusicGen, duration: number): WaveShapeJudge {
-  const specs = WAVE_SHAPES.flatMap((shape) =>
-    specsOf("train")
+  const train = specsOf("train");
+  const examples = WAVE_SHAPES.flatMap((shape) =>
+    train
       .filter(({ part }) => part.instrument === shape)
-      .slice(0, EXAMPLES_OF_A_SHAPE),
+      .slice(0, EXAMPLES_OF_A_SHAPE)
+      .map((spec) => ({ shape, spec })),
   );
-  const clips = reconstructions(musicgen, specs, duration);
+  const clips = reconstructions(
+    musicgen,
+    examples.map(({ spec }) => spec),
+    duration,
+  );
   return new WaveShapeJudge(
-    specs.map(({ part }, i) => ({
-      shape: WAVE_SHAPES.find((shape) => shape === part.instrument)!,
-      harmonics: harmonics(clips[i], musicgen.sampleRate),
-    })),
+    examples.map(({ shape }, i) => ({ shape, harmonics: harmonics(clips[i], musicgen.sampleRate) })),
   );
 }
 

@@ -1,6 +1,6 @@
 /** Whether a line rises, falls, or does both: by the share of its steps that go up. */
 import type { Direction } from "../data/example/specs.ts";
-import { midiOf, type Peak, peaks, type SpectrumOptions, spectra } from "./spectrum.ts";
+import { midiOf, type SpectrumOptions, spectra, strongestPeak } from "./spectrum.ts";
 
 /** Shortest note, in frames of 16 ms. */
 const SHORTEST = 3;
@@ -34,10 +34,7 @@ function line(samples: Float32Array, sampleRate: number): number[] {
   let current = 0;
   let length = 0;
   for (const magnitudes of spectra(samples, options)) {
-    const strongest = peaks(magnitudes, options, 190, 1100).reduce<Peak>(
-      (best, peak) => (peak.magnitude > best.magnitude ? peak : best),
-      { frequency: 0, magnitude: 0 },
-    );
+    const strongest = strongestPeak(magnitudes, options, 190, 1100);
     const note = strongest.frequency > 0 ? Math.round(midiOf(strongest.frequency)) : 0;
     length = note === current ? length + 1 : 1;
     current = note;

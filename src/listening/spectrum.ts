@@ -49,6 +49,19 @@ export function peaks(
   return found;
 }
 
+/** The largest of the local maxima between two frequencies in Hz; of frequency and magnitude 0 when there is none. */
+export function strongestPeak(
+  magnitudes: Float64Array,
+  options: SpectrumOptions,
+  from: number,
+  to: number,
+): Peak {
+  return peaks(magnitudes, options, from, to).reduce(
+    (best, peak) => (peak.magnitude > best.magnitude ? peak : best),
+    { frequency: 0, magnitude: 0 },
+  );
+}
+
 /** MIDI number of a frequency, with its fraction: 69 is 440 Hz. */
 export function midiOf(frequency: number): number {
   return 69 + 12 * Math.log2(frequency / 440);

@@ -1,8 +1,13 @@
 /** The wave shape of a clip's tones: by their second, third and fifth harmonics, beside those of clips whose shape is known. */
-import { type Peak, peaks, type SpectrumOptions, spectra } from "./spectrum.ts";
+import { type SpectrumOptions, spectra, strongestPeak } from "./spectrum.ts";
 
 export const WAVE_SHAPES = ["sine wave", "triangle wave", "square wave", "sawtooth wave"] as const;
 export type WaveShape = (typeof WAVE_SHAPES)[number];
+
+/** The wave shape that an instrument is; null for those that are none. */
+export function waveShapeOf(instrument: string): WaveShape | null {
+  return WAVE_SHAPES.find((shape) => shape === instrument) ?? null;
+}
 
 /** Levels of the second, third and fifth harmonic below the strongest partial, in dB. */
 export type Harmonics = [second: number, third: number, fifth: number];
@@ -49,7 +54,7 @@ export function harmonics(samples: Float32Array, sampleRate: number): Harmonics 
   const options: SpectrumOptions = { window: 2048, hop: 512, sampleRate };
   const frames = [...spectra(samples, options)].map((magnitudes) => ({
     magnitudes,
-    strongest: strongestOf(peaks(magnitudes, options, 75, 1100)),
+    strongest: strongestPeak(magnitudes, options, 75, 1100),
   }));
   const loudest = Math.max(...frames.map(({ strongest }) => strongest.magnitude));
   const levels = frames
@@ -62,13 +67,6 @@ export function harmonics(samples: Float32Array, sampleRate: number): Harmonics 
       }),
     );
   return [0, 1, 2].map((i) => median(levels.map((each) => each[i]))) as Harmonics;
-}
-
-function strongestOf(found: Peak[]): Peak {
-  return found.reduce((best, peak) => (peak.magnitude > best.magnitude ? peak : best), {
-    frequency: 0,
-    magnitude: 0,
-  });
 }
 
 function averages(rows: Harmonics[]): Harmonics {

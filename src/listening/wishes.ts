@@ -3,7 +3,7 @@ import type { ClipSpec, Direction, Part } from "../data/example/specs.ts";
 import { direction } from "./direction.ts";
 import { tempo } from "./tempo.ts";
 import { tonic } from "./tonic.ts";
-import { WAVE_SHAPES, type WaveShapeJudge } from "./wave_shape.ts";
+import { type WaveShapeJudge, waveShapeOf } from "./wave_shape.ts";
 
 /** A clip of the example music that has a pitched part. */
 export type PartSpec = ClipSpec & { part: Part };
@@ -37,7 +37,7 @@ export const QUALITIES = {
   },
   waveShape: {
     title: "wave shape",
-    wanted: ({ part }) => WAVE_SHAPES.find((shape) => shape === part.instrument) ?? null,
+    wanted: ({ part }) => waveShapeOf(part.instrument),
     heard: (samples, sampleRate, _, judge) => judge.judge(samples, sampleRate),
     matches: equal,
   },
