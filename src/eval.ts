@@ -10,6 +10,7 @@ import { composeTrainConfig, PROJECT_ROOT } from "./config/index.ts";
 import { levelOptions, normalizeAudio } from "./data/audio/normalize.ts";
 import { spectrogramPng } from "./data/audio/spectrogram.ts";
 import { writeAudio } from "./data/audio/write.ts";
+import { UserError } from "./errors.ts";
 import { type EvalArguments, help, parseEvalArguments } from "./eval/arguments.ts";
 import { resultPage } from "./eval/page.ts";
 import { HEADER, scores, tableRows } from "./eval/results.ts";
@@ -48,7 +49,7 @@ async function evaluate({ model, samples, options }: EvalArguments): Promise<str
   const generation = samplingOf(cfg, options);
   const duration = options.duration ?? Math.min(DEFAULT_SECONDS, musicgen.maxDuration);
   const folder = resolve(PROJECT_ROOT, options.out ?? join("evals", signature.replace(/[^\w.-]+/g, "-")));
-  mkdirSync(join(folder, "clips"), { recursive: true });
+  makeFolder(join(folder, "clips"));
 
   const levels = levelOptions(cfg.generate.audio);
   const specs = heldOutSpecs().slice(0, samples);
@@ -84,4 +85,13 @@ async function evaluate({ model, samples, options }: EvalArguments): Promise<str
   writeFileAtomic(join(folder, "results.json"), `${JSON.stringify(record, null, 2)}\n`);
   process.stdout.write(`${title}\n${alignedText(HEADER, tableRows(clips))}\n`);
   return folder;
+}
+
+/** Before the work begins. @throws UserError when it cannot be made */
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw new UserError(`out: cannot make the folder ${path}: ${(error as Error).message}`);
+  }
 }

@@ -2,7 +2,7 @@
 
 import { HELD_OUT } from "../data/example/large_set.ts";
 import { UserError } from "../errors.ts";
-import { type Options, parseArguments } from "../generate/arguments.ts";
+import { ALIASES, type Command, type Options, parseArguments } from "../generate/arguments.ts";
 
 export const help = `usage: npm run eval -- [MODEL] [key=value …]
 
@@ -26,30 +26,34 @@ export interface EvalArguments {
   options: Options;
 }
 
-const KEYS = [
-  "duration",
-  "out",
-  "seed",
-  "batch",
-  "temperature",
-  "top_k",
-  "top_p",
-  "cfg_coef",
-  "use_sampling",
-  "device",
-  "jit",
-  "weights",
-];
+const EVAL: Command = {
+  name: "eval",
+  options: [
+    "model",
+    "num_samples",
+    "duration",
+    "out",
+    "seed",
+    "batch",
+    "temperature",
+    "top_k",
+    "top_p",
+    "cfg_coef",
+    "use_sampling",
+    "device",
+    "jit",
+    "weights",
+  ],
+  aliases: new Map([...ALIASES, ["samples", "num_samples"]]),
+  hint: "",
+};
 
 /** @throws UserError for what the command does not know */
 export function parseEvalArguments(argv: readonly string[]): EvalArguments {
-  const words = argv.map((word) => word.replace(/^(--samples(?==|$)|samples(?==))/, "--num_samples"));
-  const { descriptions, options } = parseArguments(words);
+  const { descriptions, options } = parseArguments(argv, EVAL);
   const { num_samples: samples = HELD_OUT, model, ...others } = options;
   if (samples > HELD_OUT)
     throw new UserError(`samples=${samples}: there are ${HELD_OUT} held-out descriptions`);
-  const unknown = Object.keys(others).find((key) => !KEYS.includes(key));
-  if (unknown) throw new UserError(`eval has no option ${unknown}; it has samples, ${KEYS.join(", ")}`);
   if (descriptions.length > 1)
     throw new UserError(
       `eval takes one model, and was given ${descriptions.map((each) => `"${each}"`).join(", ")}`,

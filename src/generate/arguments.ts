@@ -156,19 +156,36 @@ const OPTIONS = {
   jit: { takes: "text", help: "how it is computed", absent: "auto", among: ["auto", "none", "graph", "xla"] },
 } as const satisfies Record<string, Option>;
 
-type Name = keyof typeof OPTIONS;
+export type OptionName = keyof typeof OPTIONS;
 type Value<Takes> = Takes extends "text" ? string : Takes extends "number" ? number : boolean;
 
 /** Options that were given; the others are absent. */
-export type Options = { [K in Name]?: Value<(typeof OPTIONS)[K]["takes"]> };
+export type Options = { [K in OptionName]?: Value<(typeof OPTIONS)[K]["takes"]> };
 
 /** Other names that people bring along. */
-const ALIASES: ReadonlyMap<string, Name> = new Map([
+export const ALIASES: ReadonlyMap<string, OptionName> = new Map([
   ["temp", "temperature"],
   ["output", "out"],
   ["checkpoint", "model"],
   ["continue", "prompt_audio"],
 ]);
+
+/** A command that takes these options, or some of them. */
+export interface Command {
+  name: string;
+  options: readonly OptionName[];
+  /** Other names of options. */
+  aliases: ReadonlyMap<string, OptionName>;
+  /** What else may have been meant by an unknown option. */
+  hint: string;
+}
+
+const GENERATE: Command = {
+  name: "generate",
+  options: Object.keys(OPTIONS) as OptionName[],
+  aliases: ALIASES,
+  hint: " (a description with = in it: description first word without =)",
+};
 
 export interface Arguments {
   descriptions: string[];
@@ -176,10 +193,10 @@ export interface Arguments {
 }
 
 /**
- * Free words are descriptions; `key=value`, `--key value` and `--key=value` are options, `--key` and `--no-key` turn switches.
+ * Free words are descriptions (a model's name for `eval`); `key=value`, `--key value` and `--key=value` are options, `--key` and `--no-key` turn switches.
  * @throws UserError for unknown options and values that don't fit
  */
-export function parseArguments(argv: readonly string[]): Arguments {
+export function parseArguments(argv: readonly string[], command: Command = GENERATE): Arguments {
   const descriptions: string[] = [];
   const options: Options = {};
   for (let i = 0; i < argv.length; i++) {
@@ -188,7 +205,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
       descriptions.push(argv[i]);
       continue;
     }
-    const name = nameOf(key);
+    const name = nameOf(key, command);
     if (name.off) {
       if (value !== undefined) throw new UserError(`--${key} takes no value`);
       set(options, name.option, "false");
@@ -206,26 +223,29 @@ export function parseArguments(argv: readonly string[]): Arguments {
 }
 
 /** The option of a name as it is written: with - or _, with another name, or switched off by no-. */
-function nameOf(written: string): { option: Name; off: boolean } {
+function nameOf(
+  written: string,
+  { name: command, options, aliases, hint }: Command,
+): { option: OptionName; off: boolean } {
   const key = written.replaceAll("-", "_");
-  const known = (name: string): Name | undefined =>
-    Object.hasOwn(OPTIONS, name) ? (name as Name) : ALIASES.get(name);
+  const known = (name: string): OptionName | undefined =>
+    options.find((option) => option === (aliases.get(name) ?? name));
   const option = known(key);
   if (option) return { option, off: false };
   const negated = key.startsWith("no_") ? known(key.slice(3)) : undefined;
   if (negated && OPTIONS[negated].takes === "switch") return { option: negated, off: true };
-  const meant = nearest(key, Object.keys(OPTIONS));
+  const meant = nearest(key, options);
   throw new UserError(
-    `generate has no option ${written}${meant ? ` (did you mean ${meant}?)` : ""}; it has ${Object.keys(OPTIONS).join(", ")} (a description with = in it: description first word without =)`,
+    `${command} has no option ${written}${meant ? ` (did you mean ${meant}?)` : ""}; it has ${options.join(", ")}${hint}`,
   );
 }
 
-function set(options: Options, name: Name, text: string): void {
+function set(options: Options, name: OptionName, text: string): void {
   (options as Record<string, unknown>)[name] = parseValue(name, text);
 }
 
 /** @throws UserError that names `label` when `text` is no value of the option */
-export function parseValue(name: Name, text: string, label: string = name): string | number | boolean {
+export function parseValue(name: OptionName, text: string, label: string = name): string | number | boolean {
   const {
     takes,
     among,

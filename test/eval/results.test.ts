@@ -50,6 +50,6 @@ test("MODEL, samples and generation options are read; without them all 200 of th
 });
 
 test("samples beyond the held-out ones, two models, and options of generate alone are refused", () => {
-  for (const argv of [["samples=201"], ["samples=x"], ["one", "two"], ["prompts=file"]])
+  for (const argv of [["samples=201"], ["samples=x"], ["one", "two"], ["prompts=file"], ["continue=a.wav"]])
     assert.throws(() => parseEvalArguments(argv), UserError);
 });
